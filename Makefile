@@ -1,0 +1,90 @@
+# Builds everything into build/; `make SAN=address,undefined` builds a sanitized twin into build-san/.
+CC      ?= gcc
+PREFIX  ?= /usr/local
+SAN     ?=
+B       := build$(if $(SAN),-san)
+PKGS    := libzmq libcurl msgpack libcrypto zlib libxxhash
+WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+CFLAGS  ?= -O2 -g
+ALL_C   := -std=c11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS) -pthread -MMD -MP \
+           $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+LD_ALL  := -pthread $(if $(SAN),-fsanitize=$(SAN))
+
+LIB      := $B/libsluice.a
+objects   = $(patsubst %.c,$B/%.o,$(wildcard $(1)/*.c))
+PROGRAMS := feeder fetcher uploader
+UNIT     := $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*.c))
+
+all: $(PROGRAMS:%=$B/bin/%) $B/bin/origin
+
+# An archive, so that a library only one program needs is linked into that one only.
+$(LIB): $(call objects,lib)
+	rm -f $@ && $(AR) rcs $@ $^
+
+$B/bin/feeder:   $(call objects,feeder) $(LIB)
+$B/bin/feeder:   LIBS = -lzmq -lmsgpackc -lxxhash
+$B/bin/fetcher:  $(call objects,fetcher) $(LIB)
+$B/bin/fetcher:  LIBS = -lzmq -lmsgpackc -lcurl -lcrypto -lz -lxxhash
+$B/bin/uploader: $(call objects,uploader) $(LIB)
+$B/bin/uploader: LIBS = -lzmq -lmsgpackc -lcrypto -lxxhash
+$B/bin/origin:   $(call objects,tests/origin)
+$B/bin/origin:   LIBS = -lz
+
+$B/bin/%:
+	@mkdir -p $(@D)
+	$(CC) $(LD_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
+
+$B/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_C) -c -o $@ $<
+
+# A unit test links every module but the mains.
+UNIT_OBJ := $(filter-out $(foreach p,$(PROGRAMS),$B/$p/$p.o),\
+            $(foreach p,$(PROGRAMS),$(call objects,$p))) $(LIB)
+$B/unit/%: $B/tests/unit/%.o $(UNIT_OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(LD_ALL) -o $@ $^ -lcmocka -lzmq -lmsgpackc -lcurl -lcrypto -lz -lxxhash
+
+unit: $(UNIT)
+	@set -e; for t in $(UNIT); do $$t; done
+
+e2e: all
+	BIN=$(CURDIR)/$B/bin prove --timer --exec bats tests/e2e/*.bats
+
+# Unit and end-to-end tests once more, under the sanitizers.
+sanitize:
+	$(MAKE) SAN=address,undefined CFLAGS='-O1 -g' unit e2e
+
+check:
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
+	    --suppress=missingIncludeSystem -I. lib feeder fetcher uploader
+	shellcheck scripts/* bench/bench .ci/run
+	scripts/arrows
+
+FUZZ_S ?= 60
+fuzz:
+	@mkdir -p build-fuzz
+	clang -g -O1 -std=c11 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined -o build-fuzz/msg \
+	    tests/fuzz/fuzz_msg.c lib/msg.c lib/buf.c -lmsgpackc
+	@mkdir -p build-fuzz/corpus
+	build-fuzz/msg -max_total_time=$(FUZZ_S) -max_len=4096 -print_final_stats=1 build-fuzz/corpus \
+	    tests/fuzz/corpus/msg
+
+test: unit e2e
+
+bench: all
+	bench/bench
+
+run: all
+	scripts/run
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 0755 $(PROGRAMS:%=$B/bin/%) scripts/sluice $(DESTDIR)$(PREFIX)/bin
+
+clean:
+	rm -rf build build-san build-fuzz
+
+.PHONY: all unit e2e sanitize check fuzz test bench run install clean
+.SECONDARY:
+-include $(shell find $B -name '*.d' 2>/dev/null)

@@ -1,0 +1,99 @@
+/* crew.h - the workers as the feeder knows them: who is there, what each has read, how much
+ * room it has, what it was told. docs/protocol.md, "Credit" and "Evidence".
+ *
+ * Hides:   inbox, wires, message numbers, news.
+ * Threads: one. */
+#ifndef SLUICE_CREW_H
+#define SLUICE_CREW_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "feeder/window.h"
+#include "lib/clock.h"
+#include "lib/loop.h"
+#include "lib/msg.h"
+#include "lib/place.h"
+#include "lib/wire.h"
+
+enum { CREW_MOST = 8192, CREW_NAME = 96, CREW_GONE_KEPT = 64 };
+
+/* One worker. */
+struct member {
+    uint64_t id;
+    bool fetcher;              /* else an uploader */
+    char name[CREW_NAME];      /* "host:pid" */
+    char intake[PLACE_MAX];
+    struct wire *wire;         /* to its inbox; owned */
+    uint64_t mark;             /* last n it has read from us */
+    int64_t mark_moved_ms;     /* patience */
+    int64_t heard_ms;          /* patience; its last beat */
+    uint64_t taken, done;      /* its outcomes: taken in; in the manifest */
+    bool leaving, reading, refused, on_our_run, over_heard;
+    char refusal[256];
+    int64_t next_news_ms, last_news_ms;  /* clock */
+    struct msg_numbers cancel;  /* owned; what it names that is not current */
+    /* a fetcher */
+    uint64_t room;             /* tasks it could take beyond those it holds, as of mark */
+    struct task *tasks;        /* given to it, in order of n */
+    unsigned unread;           /* of them, those above mark */
+    unsigned suspects;         /* of them, suspects */
+    /* an uploader */
+    struct msg_mark *read;     /* owned; last n it has read from each fetcher */
+    uint32_t reads;
+    UT_hash_handle hh;
+};
+
+struct crew {
+    struct loop *loop;              /* borrowed */
+    struct wire *inbox;
+    struct msg_reader *reader;
+    struct buf out;
+    uint8_t run[ID_RUN_BYTES];
+    uint64_t id, epoch, next_n, next_d;
+    int64_t lease_ms, beat_ms;
+    struct patience patience;
+    struct member *members;         /* by id; owned */
+    unsigned fetchers, uploaders;   /* that stay */
+    char dest[PLACE_MAX];           /* of the run: the first uploader's; "" before */
+    uint64_t gone[CREW_GONE_KEPT];  /* uploaders that left or fell silent, a ring */
+    unsigned gone_count;
+    struct window *window;          /* borrowed */
+    char over[256];                 /* why the run has ended; "": it has not */
+    uint64_t dropped;               /* messages of no use */
+    /* Called for an outcome in its order; borrowed texts. */
+    void (*stored)(void *arg, const struct member *from, const struct msg_outcome *o);
+    void (*failed)(void *arg, const struct member *from, const struct msg_outcome *o);
+    void *arg;
+};
+
+/* Binds `at`; ends the process in words on failure. The caller sets stored, failed, arg. */
+void crew_open(struct crew *c, struct loop *loop, struct window *w, const char *at,
+               int64_t lease_ms);
+void crew_close(struct crew *c);
+
+/* Takes in beats and outcomes, for at most 5 ms. */
+void crew_listen(struct crew *c);
+/* Sends the news that are due; forgets who fell silent. */
+void crew_tell(struct crew *c);
+/* The lines of all outcomes taken so far are in the manifest. */
+void crew_covered(struct crew *c);
+
+/* The fetcher with the most credit, NULL if none has any. `suspect`: one without a suspect. */
+struct member *crew_free_fetcher(struct crew *c, bool suspect);
+/* Sends a ready task to `m`: 1 it flies, 0 not now. */
+int crew_send_task(struct crew *c, struct member *m, struct task *t, bool suspect);
+/* Takes a task in flight off its fetcher's list; call before it leaves the state. */
+void crew_forget_task(struct task *t);
+/* Whether the fetcher of a task in flight has read it. */
+bool crew_begun(const struct task *t);
+
+/* The run has ended (or could not start): say so to all until they have gone. */
+void crew_over(struct crew *c, const char *why);
+bool crew_all_gone(const struct crew *c);
+
+const struct member *crew_member(const struct crew *c, uint64_t id);
+int64_t crew_sleep_ms(struct crew *c);
+
+/* A task is a suspect after so many losses; after so many more it has failed. */
+enum { CREW_SUSPECT_LOSSES = 5, CREW_FATAL_LOSSES = 8 };
+#endif

@@ -1,0 +1,40 @@
+#include "feeder/key.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <xxhash.h>
+
+enum { EXTENSION_MOST = 8 };
+
+/* The extension of the URL's path with its dot, or "" when there is no sane one. */
+static void extension(const char *url, size_t len, char out[EXTENSION_MOST + 2])
+{
+    out[0] = '\0';
+    const char *end = url + len, *path = memchr(url, ':', len);
+    path = path && end - path > 3 ? memchr(path + 3, '/', (size_t)(end - path - 3)) : NULL;
+    if (!path)
+        return;
+    const char *stop = path;
+    while (stop < end && *stop != '?' && *stop != '#')
+        stop++;
+    const char *dot = stop;
+    while (dot > path && isalnum((unsigned char)dot[-1]))
+        dot--;
+    size_t n = (size_t)(stop - dot);
+    if (n == 0 || n > EXTENSION_MOST || dot[-1] != '.' || dot[-2] == '/')
+        return;
+    out[0] = '.';
+    for (size_t i = 0; i < n; i++)
+        out[i + 1] = (char)tolower((unsigned char)dot[i]);
+    out[n + 1] = '\0';
+}
+
+void key_of(const char *url, size_t len, char out[KEY_BYTES])
+{
+    XXH128_hash_t h = XXH3_128bits(url, len);
+    char ext[EXTENSION_MOST + 2];
+    extension(url, len, ext);
+    snprintf(out, KEY_BYTES, "%02x/%016llx%016llx%s", (unsigned)(h.high64 >> 56),
+             (unsigned long long)h.high64, (unsigned long long)h.low64, ext);
+}

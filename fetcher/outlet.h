@@ -1,0 +1,61 @@
+/* outlet.h - the uploaders as one fetcher sees them: a PUSH socket to each.
+ *
+ * An object stays with the outlet its first chunk went to. HWM in chunks is the bound, so "no
+ * room" is the normal way to be told to wait.
+ *
+ * Hides: wires to uploaders, message numbers, marks. */
+#ifndef SLUICE_OUTLET_H
+#define SLUICE_OUTLET_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/msg.h"
+#include "lib/worker.h"
+
+struct outlet {
+    uint64_t member;
+    char intake[PLACE_MAX];
+    struct wire *wire;        /* owned */
+    bool leaving, reading;    /* as the news say */
+    bool listed;              /* in the news just read */
+    bool full;                /* refused a chunk this turn */
+    uint64_t mark;            /* last n it has read from us */
+    uint64_t last_n;          /* last n sent to it */
+    unsigned open;            /* objects begun there and not ended */
+    int64_t mark_moved_ms, listed_ms;  /* patience */
+    int64_t sent_ms;          /* clock; last message to it */
+    struct outlet *prev, *next;
+};
+
+struct outlets {
+    struct loop *loop;        /* borrowed */
+    struct worker *worker;    /* borrowed */
+    int hwm;
+    struct outlet *list;      /* owned */
+    uint64_t next_n;          /* one count for all: it rises for each, whatever is forgotten */
+    struct buf head;          /* a chunk's map being written */
+    /* Objects given to `o` are lost (it is gone, or its link was cut). */
+    void (*lost)(void *arg, struct outlet *o);
+    void *arg;
+};
+
+enum { OUTLET_HEAD_ROOM = 1024 };  /* bytes left free before a block's body, for the map */
+
+void outlets_close(struct outlets *os);
+
+/* Takes in what the news say of uploaders. */
+void outlets_news(struct outlets *os, const struct msg_news *n);
+/* Closes all: another run. */
+void outlets_reset(struct outlets *os);
+
+/* The next outlet in turn that may take a new object, NULL if none has room. */
+struct outlet *outlets_pick(struct outlets *os);
+
+/* Sends a chunk whose body is the `len` bytes at *block + OUTLET_HEAD_ROOM. 1 sent (*block is
+ * taken and NULL, c->n is set), 0 no room now. */
+int outlet_send(struct outlets *os, struct outlet *o, struct msg_chunk *c, char **block,
+                size_t len);
+
+/* Once a turn: idle pipes get a message a beat, so that marks move; stuck ones a new socket. */
+void outlets_turn(struct outlets *os);
+#endif

@@ -1,0 +1,447 @@
+#include "fetcher/transfer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "fetcher/inflate.h"
+#include "lib/say.h"
+
+enum {
+    FIRST_BLOCK_BYTES = 16384,  /* of a body whose length was not said */
+    ERROR_BODY_MOST = 65536,    /* of an error's body read, to keep the connection */
+};
+
+enum where { QUEUED, RUNNING, SENT };
+
+struct transfer {
+    struct transfers *all;
+    uint64_t d, task;
+    int64_t since_ms;           /* clock; when it was read */
+    enum where where;
+    struct transfer *prev, *next;
+    UT_hash_handle hh;
+
+    /* running */
+    struct xfer *xfer;          /* NULL once it has ended */
+    struct outlet *outlet;      /* borrowed; NULL before the first chunk */
+    char *block;                /* OUTLET_HEAD_ROOM bytes, then the chunk being filled */
+    size_t block_bytes, fill;   /* its room for the body, and what is in it */
+    uint64_t offset;            /* body bytes sent before it */
+    char *rest;                 /* bytes that came and are not decoded yet */
+    size_t rest_len, rest_at;
+    struct inflate *inflate;    /* NULL: as it comes */
+    struct digest *digest;      /* NULL once digest_text has it */
+    char digest_text[DIGEST_TEXT];
+    int64_t discarded;          /* bytes of an error's body */
+    bool begun, ended, blocked, paused, discard;
+    const char *fail_class, *fail_detail;  /* static; why we ended it ourselves */
+    bool fail_retry;
+
+    uint64_t response_code, time_us;
+    char *content_type, *url_effective;    /* owned */
+    uint64_t last_n;            /* sent: the number of its last chunk */
+    size_t url_len, key_len;
+    char url[];                 /* a NUL, then the key and a NUL */
+};
+
+static const char *key_of(const struct transfer *t)
+{
+    return t->url + t->url_len + 1;
+}
+
+static struct transfer **list_of(struct transfers *ts, enum where where, unsigned **count)
+{
+    *count = where == QUEUED ? &ts->queued_count : where == RUNNING ? &ts->running_count
+                                                                    : &ts->sent_count;
+    return where == QUEUED ? &ts->queued : where == RUNNING ? &ts->running : &ts->sent;
+}
+
+static void move(struct transfer *t, enum where to)
+{
+    unsigned *from_count, *to_count;
+    struct transfer **from_list = list_of(t->all, t->where, &from_count);
+    struct transfer **to_list = list_of(t->all, to, &to_count);
+    DL_DELETE(*from_list, t);
+    --*from_count;
+    DL_APPEND(*to_list, t);
+    ++*to_count;
+    t->where = to;
+}
+
+static void set_blocked(struct transfer *t, bool blocked)
+{
+    t->all->blocked_count += (unsigned)blocked - (unsigned)t->blocked;
+    t->blocked = blocked;
+}
+
+/* Ends the running part: what a sent one does not need any more. */
+static void let_go(struct transfer *t)
+{
+    set_blocked(t, false);
+    if (t->where == RUNNING) {
+        t->all->freed++;
+        if (t->outlet)
+            t->outlet->open--;
+    }
+    free(t->block);
+    free(t->rest);
+    free(t->content_type);
+    free(t->url_effective);
+    digest_close(t->digest);
+    inflate_close(t->inflate);
+    t->block = t->rest = t->content_type = t->url_effective = NULL;
+    t->digest = NULL;
+    t->inflate = NULL;
+}
+
+static void free_transfer(struct transfer *t)
+{
+    unsigned *count;
+    struct transfer **list = list_of(t->all, t->where, &count);
+    if (t->xfer)
+        xfer_cancel(t->xfer);
+    let_go(t);
+    DL_DELETE(*list, t);
+    --*count;
+    HASH_DEL(t->all->by_d, t);
+    free(t);
+}
+
+static void report_failed(struct transfer *t, const char *class, const char *detail, bool retry,
+                          int64_t retry_after_ms)
+{
+    struct msg_outcome o = {.d = t->d, .task = t->task, .class = msg_text(class),
+                            .detail = msg_text(detail), .retry = retry,
+                            .retry_after_ms = (uint64_t)retry_after_ms,
+                            .response_code = t->response_code, .time_us = t->time_us,
+                            .url_effective = msg_text(t->url_effective)};
+    worker_outcome(t->all->worker, false, &o);
+}
+
+void transfers_task(struct transfers *ts, const struct msg_task *m)
+{
+    struct transfer *t;
+    HASH_FIND(hh, ts->by_d, &m->d, sizeof m->d, t);
+    if (t)
+        return;
+    t = calloc(1, sizeof *t + m->url.len + m->key.len + 2);
+    if (!t)
+        say_die(EXIT_TEMP, "out of memory");
+    t->all = ts;
+    t->d = m->d;
+    t->task = m->task;
+    t->since_ms = clock_ms();
+    t->url_len = m->url.len;
+    t->key_len = m->key.len;
+    memcpy(t->url, m->url.s, m->url.len);
+    memcpy(t->url + m->url.len + 1, m->key.s, m->key.len);
+    HASH_ADD(hh, ts->by_d, d, sizeof t->d, t);
+    DL_APPEND(ts->queued, t);
+    ts->queued_count++;
+}
+
+/* Chunks. */
+
+/* Hands the chunk in the block to an uploader: 1 done, 0 no room. */
+static int ship(struct transfer *t, bool last)
+{
+    struct transfers *ts = t->all;
+    if (ts->blocked_count && !ts->serving)
+        return 0; /* somebody older waits */
+    struct outlet *o = t->outlet ? t->outlet : outlets_pick(ts->outlets);
+    if (!o || o->full)
+        return 0;
+    struct msg_chunk c = {.d = t->d, .task = t->task, .offset = t->offset,
+                          .first = t->offset == 0, .last = last};
+    if (c.first) {
+        c.url = (struct msg_text){t->url, (uint32_t)t->url_len};
+        c.key = (struct msg_text){key_of(t), (uint32_t)t->key_len};
+        c.content_type = msg_text(t->content_type);
+    }
+    if (!t->block && !(t->block = malloc(OUTLET_HEAD_ROOM)))
+        say_die(EXIT_TEMP, "out of memory");
+    if (last) {
+        if (t->digest) /* once: there may be no room now */
+            digest_text(t->digest, t->digest_text);
+        digest_close(t->digest);
+        t->digest = NULL;
+        c.digest = msg_text(t->digest_text);
+        c.total = t->offset + t->fill;
+        c.response_code = t->response_code;
+        c.time_us = t->time_us;
+        c.url_effective = msg_text(t->url_effective);
+    }
+    if (outlet_send(ts->outlets, o, &c, &t->block, t->fill) != 1)
+        return 0;
+    if (!t->outlet) {
+        t->outlet = o;
+        o->open++;
+    }
+    t->offset += t->fill;
+    t->fill = t->block_bytes = 0;
+    t->last_n = c.n;
+    return 1;
+}
+
+/* Room for at least one more byte in the block. */
+static void widen(struct transfer *t)
+{
+    if (t->fill < t->block_bytes)
+        return;
+    size_t bytes = t->block_bytes ? t->block_bytes * 2 : FIRST_BLOCK_BYTES;
+    struct xfer_head head = {.length = -1};
+    if (!t->block && t->xfer && !t->inflate)
+        xfer_head(t->xfer, &head);
+    if (head.length > 0 && (uint64_t)head.length > t->offset)
+        bytes = (size_t)((uint64_t)head.length - t->offset);
+    if (bytes > t->all->chunk_bytes)
+        bytes = t->all->chunk_bytes;
+    t->block = realloc(t->block, OUTLET_HEAD_ROOM + bytes);
+    if (!t->block)
+        say_die(EXIT_TEMP, "out of memory");
+    t->block_bytes = bytes;
+}
+
+static int fail(struct transfer *t, const char *class, const char *detail, bool retry)
+{
+    t->fail_class = class;
+    t->fail_detail = detail;
+    t->fail_retry = retry;
+    return -1;
+}
+
+/* Decodes bytes into chunks until they are used up (1), there is no room (0), or the transfer
+ * must end (-1, fail_class says why). */
+static int digest_bytes(struct transfer *t, const char **data, size_t *len)
+{
+    bool more = true; /* the decoder may hold output after the last input byte */
+    while (*len || (t->inflate && more)) {
+        if (t->fill == t->all->chunk_bytes && !ship(t, false))
+            return 0;
+        widen(t);
+        char *out = t->block + OUTLET_HEAD_ROOM + t->fill;
+        size_t room = t->block_bytes - t->fill;
+        long n;
+        if (t->inflate) {
+            n = inflate_some(t->inflate, data, len, out, room);
+            more = n == (long)room;
+            if (n < 0)
+                return fail(t, "encoding", "the encoded body is damaged", true);
+        } else {
+            n = (long)(*len < room ? *len : room);
+            memcpy(out, *data, (size_t)n);
+            *data += n;
+            *len -= (size_t)n;
+        }
+        digest_add(t->digest, out, (size_t)n);
+        t->fill += (size_t)n;
+        if (t->all->max_bytes && t->offset + t->fill > (uint64_t)t->all->max_bytes)
+            return fail(t, "too-large", "larger than --max-filesize", false);
+    }
+    return 1;
+}
+
+static enum xfer_verdict begin_body(struct transfer *t)
+{
+    struct xfer_head head;
+    xfer_head(t->xfer, &head);
+    t->begun = true;
+    t->discard = head.code < 200 || head.code > 299;
+    if (t->discard)
+        return XFER_TOOK;
+    if (t->all->max_bytes && head.length > t->all->max_bytes) {
+        fail(t, "too-large", "larger than --max-filesize", false);
+        return XFER_ABORT;
+    }
+    if (head.content_type)
+        t->content_type = strdup(head.content_type);
+    if (head.content_encoding)
+        t->inflate = inflate_open(head.content_encoding);
+    return XFER_TOOK;
+}
+
+static enum xfer_verdict on_body(void *arg, const char *data, size_t len)
+{
+    struct transfer *t = arg;
+    if (t->rest_at < t->rest_len) {
+        t->paused = true;
+        return XFER_PAUSE;
+    }
+    if (!t->begun && begin_body(t) == XFER_ABORT)
+        return XFER_ABORT;
+    if (t->discard) {
+        t->discarded += (int64_t)len;
+        return t->discarded > ERROR_BODY_MOST ? XFER_ABORT : XFER_TOOK;
+    }
+    int got = digest_bytes(t, &data, &len);
+    if (got < 0)
+        return XFER_ABORT;
+    if (got == 0) {
+        /* Kept, and the next call pauses: what is decoded in part can't be taken again. An
+         * empty rest still means that the decoder has more. */
+        char *rest = realloc(t->rest, len + 1);
+        if (!rest)
+            say_die(EXIT_TEMP, "out of memory");
+        if (len)
+            memcpy(rest, data, len);
+        t->rest = rest;
+        t->rest_len = len;
+        t->rest_at = 0;
+        set_blocked(t, true);
+    }
+    return XFER_TOOK;
+}
+
+/* Sends the last chunk of a transfer that ended well: 1 done, 0 no room. */
+static int finish(struct transfer *t)
+{
+    if (!ship(t, true))
+        return 0;
+    let_go(t);
+    move(t, SENT); /* until the outlet has read last_n */
+    return 1;
+}
+
+static void on_end(void *arg, const struct xfer_end *e)
+{
+    struct transfer *t = arg;
+    t->xfer = NULL;
+    t->ended = true;
+    t->response_code = (uint64_t)e->code;
+    t->time_us = (uint64_t)e->time_us;
+    if (e->url_effective)
+        t->url_effective = strdup(e->url_effective);
+    if (t->discard && e->class && strcmp(e->class, "http")) {
+        report_failed(t, "http", "an error status, and a long body", e->code >= 500, 0);
+        free_transfer(t);
+    } else if (t->fail_class) {
+        report_failed(t, t->fail_class, t->fail_detail, t->fail_retry, 0);
+        free_transfer(t);
+    } else if (e->class) {
+        report_failed(t, e->class, e->detail, e->retry, e->retry_after_ms);
+        free_transfer(t);
+    } else if (!t->blocked && t->inflate && !inflate_ended(t->inflate)) {
+        report_failed(t, "encoding", "the encoded body ends too early", true, 0);
+        free_transfer(t);
+    } else if (!t->blocked && !finish(t)) {
+        set_blocked(t, true);
+    }
+}
+
+const struct xfer_calls transfer_calls = {on_body, on_end};
+
+/* Turns. */
+
+/* Goes on with one that waited. Returns whether it waits no more (it may be gone, then). */
+static bool go_on(struct transfer *t)
+{
+    const char *data = t->rest + t->rest_at;
+    size_t len = t->rest_len - t->rest_at;
+    if (t->rest) {
+        int got = digest_bytes(t, &data, &len);
+        t->rest_at = t->rest_len - len;
+        if (got == 0)
+            return false;
+        if (got < 0 || (t->ended && t->inflate && !inflate_ended(t->inflate))) {
+            if (got >= 0)
+                fail(t, "encoding", "the encoded body ends too early", true);
+            report_failed(t, t->fail_class, t->fail_detail, t->fail_retry, 0);
+            free_transfer(t);
+            return true;
+        }
+        free(t->rest);
+        t->rest = NULL;
+        t->rest_len = t->rest_at = 0;
+    }
+    if (t->ended)
+        return finish(t);
+    set_blocked(t, false);
+    if (t->paused) {
+        t->paused = false;
+        xfer_resume(t->xfer);
+    }
+    return true;
+}
+
+static void serve_waiting(struct transfers *ts)
+{
+    struct transfer *t, *tmp;
+    if (!ts->blocked_count)
+        return;
+    ts->serving = true;
+    DL_FOREACH_SAFE(ts->running, t, tmp)
+        if (t->blocked && !(t->outlet && t->outlet->full))
+            go_on(t);
+    ts->serving = false;
+}
+
+static void start(struct transfer *t)
+{
+    move(t, RUNNING);
+    t->digest = digest_open(t->all->digest);
+    t->xfer = t->digest ? xfer_start(t->all->xfers, t->url, t) : NULL;
+    if (!t->xfer)
+        say_die(EXIT_TEMP, "out of memory");
+}
+
+void transfers_turn(struct transfers *ts)
+{
+    serve_waiting(ts);
+    while (ts->queued && !ts->blocked_count && ts->running_count < ts->slots)
+        start(ts->queued);
+    if (ts->freed * 4 >= ts->slots)
+        worker_beat_soon(ts->worker, true);
+}
+
+void transfers_read(struct transfers *ts)
+{
+    struct transfer *t, *tmp;
+    DL_FOREACH_SAFE(ts->sent, t, tmp)
+        if (t->outlet->mark >= t->last_n)
+            free_transfer(t);
+}
+
+void transfers_cancel(struct transfers *ts, uint64_t d)
+{
+    struct transfer *t;
+    HASH_FIND(hh, ts->by_d, &d, sizeof d, t);
+    if (t)
+        free_transfer(t);
+}
+
+void transfers_lost(struct transfers *ts, struct outlet *o)
+{
+    struct transfer *t, *tmp;
+    HASH_ITER(hh, ts->by_d, t, tmp)
+        if (t->outlet == o) {
+            report_failed(t, "lost", "its uploader is gone", true, 0);
+            free_transfer(t);
+        }
+}
+
+void transfers_give_back(struct transfers *ts)
+{
+    while (ts->queued) {
+        report_failed(ts->queued, "lost", "not begun: the fetcher is leaving", true, 0);
+        free_transfer(ts->queued);
+    }
+}
+
+void transfers_reset(struct transfers *ts)
+{
+    struct transfer *t, *tmp;
+    HASH_ITER(hh, ts->by_d, t, tmp)
+        free_transfer(t);
+}
+
+uint32_t transfers_list(const struct transfers *ts, int64_t age_ms, uint64_t *ds, uint32_t most)
+{
+    uint32_t count = 0;
+    int64_t now = clock_ms();
+    for (const struct transfer *t = ts->by_d; t && count < most; t = t->hh.next)
+        if (now - t->since_ms >= age_ms)
+            ds[count++] = t->d;
+    return count;
+}

@@ -1,0 +1,54 @@
+/* transfer.h - a task's way from being read to being read by an uploader: queued, running, sent.
+ *
+ * Memory: a running transfer holds one chunk at most, and what one call of libcurl brought
+ * while it waits for room. Room goes to the oldest that waits; nothing new starts before.
+ *
+ * Hides: chunks, decoding, digests. */
+#ifndef SLUICE_TRANSFER_H
+#define SLUICE_TRANSFER_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fetcher/outlet.h"
+#include "lib/digest.h"
+#include "lib/msg.h"
+#include "lib/worker.h"
+#include "lib/xfer.h"
+
+struct transfer;
+
+struct transfers {
+    struct worker *worker;     /* borrowed */
+    struct outlets *outlets;   /* borrowed */
+    struct xfers *xfers;       /* borrowed */
+    int64_t slots, prefetch;
+    size_t chunk_bytes;
+    int64_t max_bytes;         /* of a decoded body; 0: no limit */
+    enum digest_kind digest;
+
+    struct transfer *by_d;                     /* all; owned */
+    struct transfer *queued, *running, *sent;  /* each in order of arrival */
+    unsigned queued_count, running_count, blocked_count, sent_count;
+    unsigned freed;            /* slots that came free since the last beat */
+    bool serving;              /* room is being given to those that wait */
+};
+
+/* What xfers_open() calls for our transfers. */
+extern const struct xfer_calls transfer_calls;
+
+void transfers_task(struct transfers *ts, const struct msg_task *t);
+/* Uses room and slots: those that wait first, then new ones. */
+void transfers_turn(struct transfers *ts);
+/* What the uploaders have read is theirs. */
+void transfers_read(struct transfers *ts);
+void transfers_cancel(struct transfers *ts, uint64_t d);
+/* Fails, as lost, what was given to `o` or is being. */
+void transfers_lost(struct transfers *ts, struct outlet *o);
+/* Gives back what has not begun. */
+void transfers_give_back(struct transfers *ts);
+/* Drops all without a word. */
+void transfers_reset(struct transfers *ts);
+
+/* Lists what is older than `age_ms`, at most `most`; returns how many. */
+uint32_t transfers_list(const struct transfers *ts, int64_t age_ms, uint64_t *ds, uint32_t most);
+#endif

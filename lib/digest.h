@@ -1,0 +1,24 @@
+/* digest.h - the digest of a body, taken in one pass. As text: "sha256:<hex>".
+ *
+ * Hides: libcrypto, XXH3. Source: FIPS 180-4, RFC 1321, the xxHash specification. */
+#ifndef SLUICE_DIGEST_H
+#define SLUICE_DIGEST_H
+#include <stddef.h>
+
+enum digest_kind { DIGEST_NONE, DIGEST_SHA256, DIGEST_XXH128, DIGEST_MD5, DIGEST_KINDS };
+enum { DIGEST_TEXT = 80 };
+
+struct digest;
+
+/* "sha256" -> DIGEST_SHA256; with `len` so that "sha256:ab.." can be asked for its kind. -1: none
+ * of ours. */
+int digest_kind(const char *name, size_t len);
+
+/* Gives a running digest, or NULL without memory. DIGEST_NONE's text is "". */
+struct digest *digest_open(enum digest_kind kind);
+/* Starts over, so that one can serve many bodies. */
+void digest_reset(struct digest *d);
+void digest_add(struct digest *d, const void *data, size_t len);
+void digest_text(struct digest *d, char out[DIGEST_TEXT]);
+void digest_close(struct digest *d);
+#endif

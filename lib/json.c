@@ -1,0 +1,69 @@
+#include "lib/json.h"
+
+#include <stdint.h>
+
+/* Length of the valid UTF-8 sequence at s (RFC 3629: no surrogates, nothing overlong), or 0. */
+static size_t utf8_len(const unsigned char *s, size_t left)
+{
+    if (s[0] < 0x80)
+        return 1;
+    size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || left < n)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return n;
+}
+
+static bool plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+static int one(struct buf *b, const unsigned char *s, size_t n)
+{
+    if (n == 0)
+        return buf_adds(b, "\\ufffd");
+    if (n > 1)
+        return buf_add(b, s, n);
+    switch (*s) {
+    case '"':
+        return buf_adds(b, "\\\"");
+    case '\\':
+        return buf_adds(b, "\\\\");
+    case '\n':
+        return buf_adds(b, "\\n");
+    case '\r':
+        return buf_adds(b, "\\r");
+    case '\t':
+        return buf_adds(b, "\\t");
+    default:
+        return buf_addf(b, "\\u%04x", *s);
+    }
+}
+
+int json_string(struct buf *b, const char *text, size_t len)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    if (buf_add(b, "\"", 1))
+        return -1;
+    for (size_t i = 0; i < len;) {
+        size_t run = i;
+        while (run < len && plain(s[run]))
+            run++;
+        if (run > i && buf_add(b, s + i, run - i))
+            return -1;
+        i = run;
+        if (i == len)
+            break;
+        size_t n = utf8_len(s + i, len - i);
+        if (one(b, s + i, n))
+            return -1;
+        i += n ? n : 1;
+    }
+    return buf_add(b, "\"", 1);
+}

@@ -1,0 +1,372 @@
+#include "lib/xfer.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "lib/clock.h"
+
+enum {
+    LOOK_MS = 250,              /* how often the limits on time are looked at */
+    HEADER_BYTES_MOST = 262144, /* of one response */
+    BUFFER_BYTES = 65536,
+};
+
+struct xfer {
+    struct xfers *pool;
+    CURL *easy;
+    void *arg;
+    struct xfer *prev, *next;
+    int64_t active_ms;          /* time not paused */
+    int64_t slow_ms;            /* so long below the speed limit */
+    int64_t look_bytes;         /* body bytes since the last look */
+    int64_t header_bytes;
+    bool paused, refused;       /* refused: the guard said no */
+    char error[CURL_ERROR_SIZE];
+};
+
+struct xfers {
+    struct loop *loop;          /* borrowed */
+    CURLM *multi;
+    struct xfer_settings settings;
+    struct xfer_calls calls;
+    struct curl_slist *headers;
+    struct xfer *active, *spare;
+    int64_t due_ms;             /* clock; libcurl's timer, -1: none */
+    int64_t looked_ms;
+};
+
+/* libcurl asks for descriptors and a timer; the loop has them. */
+
+static void on_fd(void *arg, int fd, int ready)
+{
+    struct xfers *p = arg;
+    int running;
+    curl_multi_socket_action(p->multi, fd, (ready & LOOP_READ ? CURL_CSELECT_IN : 0) |
+                                               (ready & LOOP_WRITE ? CURL_CSELECT_OUT : 0),
+                             &running);
+}
+
+static int watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused)
+{
+    struct xfers *p = arg;
+    (void)easy, (void)unused;
+    if (what == CURL_POLL_REMOVE)
+        loop_unwatch(p->loop, fd);
+    else
+        loop_watch(p->loop, fd, (what & CURL_POLL_IN ? LOOP_READ : 0) |
+                                    (what & CURL_POLL_OUT ? LOOP_WRITE : 0), on_fd, p);
+    return 0;
+}
+
+static int set_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    struct xfers *p = arg;
+    (void)multi;
+    p->due_ms = timeout_ms < 0 ? -1 : clock_ms() + timeout_ms;
+    return 0;
+}
+
+/* A transfer's callbacks. */
+
+static size_t on_body(char *data, size_t size, size_t count, void *arg)
+{
+    struct xfer *x = arg;
+    size_t len = size * count;
+    enum xfer_verdict v = x->pool->calls.body(x->arg, data, len);
+    if (v == XFER_PAUSE) {
+        x->paused = true;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    x->look_bytes += (int64_t)len;
+    return v == XFER_TOOK ? len : 0;
+}
+
+static size_t on_header(char *data, size_t size, size_t count, void *arg)
+{
+    struct xfer *x = arg;
+    (void)data;
+    x->header_bytes += (int64_t)(size * count);
+    x->look_bytes += (int64_t)(size * count);
+    return x->header_bytes > HEADER_BYTES_MOST ? 0 : size * count;
+}
+
+/* The address actually connected to is judged, on redirects and after any DNS trick too. */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
+{
+    struct xfer *x = arg;
+    (void)purpose;
+    if (!x->pool->settings.allow(x->pool->settings.arg, &to->addr)) {
+        x->refused = true;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+}
+
+static int close_socket(void *arg, curl_socket_t fd)
+{
+    struct xfers *p = arg;
+    loop_unwatch(p->loop, fd);
+    return close(fd);
+}
+
+static void set_up(struct xfer *x)
+{
+    const struct xfers *p = x->pool;
+    const struct xfer_settings *s = &p->settings;
+    CURL *e = x->easy;
+    curl_easy_setopt(e, CURLOPT_PRIVATE, x);
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, x->error);
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(e, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(e, CURLOPT_PROXY, "");       /* never from the environment */
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);  /* else a hanging look-up is joined */
+    curl_easy_setopt(e, CURLOPT_CAPATH, NULL);    /* else the CA store is parsed per connection */
+    curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, 0L); /* else it is scanned per transfer */
+    /* 7.88 stalls and truncates paused HTTP/2 streams (curl #11982 and others). */
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
+    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, s->max_redirects > 0 ? 1L : 0L);
+    curl_easy_setopt(e, CURLOPT_MAXREDIRS, (long)s->max_redirects);
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)s->connect_ms);
+    curl_easy_setopt(e, CURLOPT_USERAGENT, s->agent);
+    curl_easy_setopt(e, CURLOPT_HTTPHEADER, p->headers);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, x);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, x);
+    curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+    curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, p);
+}
+
+/* The pool. */
+
+struct xfers *xfers_open(struct loop *loop, const struct xfer_settings *s,
+                         const struct xfer_calls *calls)
+{
+    struct xfers *p = calloc(1, sizeof *p);
+    if (!p || curl_global_init(CURL_GLOBAL_DEFAULT) || !(p->multi = curl_multi_init())) {
+        free(p);
+        return NULL;
+    }
+    p->loop = loop;
+    p->settings = *s;
+    p->calls = *calls;
+    p->due_ms = -1;
+    p->looked_ms = clock_ms();
+    for (int i = 0; i < s->headers->count; i++)
+        p->headers = curl_slist_append(p->headers, s->headers->items[i]);
+    if (s->compressed)
+        p->headers = curl_slist_append(p->headers, "Accept-Encoding: gzip, deflate");
+    curl_multi_setopt(p->multi, CURLMOPT_SOCKETFUNCTION, watch);
+    curl_multi_setopt(p->multi, CURLMOPT_SOCKETDATA, p);
+    curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+    curl_multi_setopt(p->multi, CURLMOPT_TIMERDATA, p);
+    curl_multi_setopt(p->multi, CURLMOPT_MAXCONNECTS, (long)s->parallel + 16);
+    return p;
+}
+
+static void retire(struct xfer *x)
+{
+    curl_multi_remove_handle(x->pool->multi, x->easy);
+    DL_DELETE(x->pool->active, x);
+    LL_PREPEND(x->pool->spare, x);
+}
+
+void xfers_close(struct xfers *p)
+{
+    struct xfer *x, *tmp;
+    if (!p)
+        return;
+    DL_FOREACH_SAFE(p->active, x, tmp)
+        retire(x);
+    LL_FOREACH_SAFE(p->spare, x, tmp) {
+        curl_easy_cleanup(x->easy);
+        free(x);
+    }
+    curl_multi_cleanup(p->multi);
+    curl_slist_free_all(p->headers);
+    free(p);
+    curl_global_cleanup();
+}
+
+struct xfer *xfer_start(struct xfers *p, const char *url, void *arg)
+{
+    struct xfer *x = p->spare;
+    if (x) {
+        LL_DELETE(p->spare, x);
+        *x = (struct xfer){.pool = p, .easy = x->easy};
+    } else {
+        x = calloc(1, sizeof *x);
+        if (!x || !(x->easy = curl_easy_init())) {
+            free(x);
+            return NULL;
+        }
+        x->pool = p;
+        set_up(x);
+    }
+    x->arg = arg;
+    DL_APPEND(p->active, x);
+    if (curl_easy_setopt(x->easy, CURLOPT_URL, url) ||
+        curl_multi_add_handle(p->multi, x->easy)) {
+        retire(x);
+        return NULL;
+    }
+    return x;
+}
+
+void xfer_head(struct xfer *x, struct xfer_head *head)
+{
+    struct curl_header *encoding;
+    char *type = NULL;
+    curl_off_t length = -1;
+    *head = (struct xfer_head){0};
+    curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &head->code);
+    curl_easy_getinfo(x->easy, CURLINFO_CONTENT_TYPE, &type);
+    curl_easy_getinfo(x->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    head->content_type = type;
+    head->length = length;
+    if (x->pool->settings.compressed &&
+        curl_easy_header(x->easy, "Content-Encoding", 0, CURLH_HEADER, -1, &encoding) == CURLHE_OK)
+        head->content_encoding = encoding->value;
+}
+
+void xfer_resume(struct xfer *x)
+{
+    x->paused = false;
+    curl_easy_pause(x->easy, CURLPAUSE_CONT);
+}
+
+void xfer_cancel(struct xfer *x)
+{
+    retire(x);
+}
+
+/* Ends. */
+
+static const struct {
+    CURLcode code;
+    const char *class;
+    bool retry;
+} classes[] = {
+    {CURLE_COULDNT_RESOLVE_HOST, "dns", true},
+    {CURLE_COULDNT_CONNECT, "connect", true},
+    {CURLE_OPERATION_TIMEDOUT, "timeout", true},
+    {CURLE_SSL_CONNECT_ERROR, "tls", true},
+    {CURLE_PEER_FAILED_VERIFICATION, "tls", false},
+    {CURLE_TOO_MANY_REDIRECTS, "redirect", false},
+    {CURLE_UNSUPPORTED_PROTOCOL, "redirect", false}, /* the list has none of these */
+    {CURLE_URL_MALFORMAT, "input", false},
+    {CURLE_PARTIAL_FILE, "cut", true},
+    {CURLE_GOT_NOTHING, "cut", true},
+    {CURLE_RECV_ERROR, "cut", true},
+    {CURLE_SEND_ERROR, "cut", true},
+    {CURLE_WEIRD_SERVER_REPLY, "cut", true},
+    {CURLE_WRITE_ERROR, "refused", false},
+};
+
+static bool http_retry(long code)
+{
+    return code == 408 || code == 429 || code == 500 || code == 502 || code == 503 || code == 504;
+}
+
+static void end(struct xfer *x, CURLcode rc)
+{
+    char *url = NULL, status[64];
+    curl_off_t time_us = 0, after_s = 0;
+    struct xfer_end e = {.detail = x->error[0] ? x->error : curl_easy_strerror(rc)};
+    curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &e.code);
+    curl_easy_getinfo(x->easy, CURLINFO_EFFECTIVE_URL, &url);
+    curl_easy_getinfo(x->easy, CURLINFO_TOTAL_TIME_T, &time_us);
+    curl_easy_getinfo(x->easy, CURLINFO_RETRY_AFTER, &after_s);
+    e.url_effective = url;
+    e.time_us = time_us;
+    e.retry_after_ms = after_s > INT32_MAX ? INT32_MAX : (int64_t)after_s * 1000;
+    if (rc) {
+        e.class = "transfer";
+        e.retry = true;
+        for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+            if (classes[i].code == rc) {
+                e.class = classes[i].class;
+                e.retry = classes[i].retry;
+            }
+    } else if (e.code < 200 || e.code > 299) {
+        snprintf(status, sizeof status, "HTTP status %ld", e.code);
+        e.class = "http";
+        e.detail = status;
+        e.retry = http_retry(e.code);
+    }
+    if (rc && x->refused) {
+        e.class = "refused";
+        e.detail = "the address is not allowed (--allow-net)";
+        e.retry = false;
+    } else if (rc && x->header_bytes > HEADER_BYTES_MOST) {
+        e.class = "too-large";
+        e.detail = "more than 256 KiB of response headers";
+    }
+    x->pool->calls.end(x->arg, &e);
+    retire(x);
+}
+
+static void collect(struct xfers *p)
+{
+    int left;
+    for (CURLMsg *m; (m = curl_multi_info_read(p->multi, &left));) {
+        struct xfer *x;
+        CURLcode rc = m->data.result;
+        if (m->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &x);
+        end(x, rc);
+    }
+}
+
+/* libcurl's own total limit fires on paused transfers too, so both limits are kept here. */
+static void look_at_limits(struct xfers *p)
+{
+    struct xfer *x, *tmp;
+    const struct xfer_settings *s = &p->settings;
+    int64_t now = clock_ms(), dt = now - p->looked_ms;
+    if (dt < LOOK_MS)
+        return;
+    p->looked_ms = now;
+    if (dt > 4 * LOOK_MS) /* suspended, or busy: nobody's stall */
+        dt = 4 * LOOK_MS;
+    DL_FOREACH_SAFE(p->active, x, tmp) {
+        bool slow = x->look_bytes * 1000 < s->stall_bytes * dt;
+        x->look_bytes = 0;
+        x->slow_ms = slow && !x->paused ? x->slow_ms + dt : 0;
+        x->active_ms += x->paused ? 0 : dt;
+        bool stalled = s->stall_ms && x->slow_ms >= s->stall_ms;
+        if (!stalled && !(s->total_ms && x->active_ms >= s->total_ms))
+            continue;
+        snprintf(x->error, sizeof x->error, stalled ? "stalled (--speed-limit, --speed-time)"
+                                                    : "took too long (--max-time)");
+        end(x, CURLE_OPERATION_TIMEDOUT);
+    }
+}
+
+void xfers_turn(struct xfers *p)
+{
+    int running;
+    if (p->due_ms >= 0 && clock_ms() >= p->due_ms) {
+        p->due_ms = -1;
+        curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
+    collect(p);
+    look_at_limits(p);
+}
+
+int64_t xfers_sleep_ms(const struct xfers *p)
+{
+    int64_t now = clock_ms(), sleep_ms = p->active ? p->looked_ms + LOOK_MS - now : INT32_MAX;
+    if (p->due_ms >= 0 && p->due_ms - now < sleep_ms)
+        sleep_ms = p->due_ms - now;
+    return sleep_ms < 0 ? 0 : sleep_ms;
+}

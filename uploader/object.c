@@ -1,0 +1,299 @@
+#include "uploader/object.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <xxhash.h>
+
+#include "lib/say.h"
+
+/* One chunk's bytes, on their way into the store. */
+struct piece {
+    struct frame frame;
+    size_t skip;         /* the body begins so far into the frame */
+    struct piece *next;
+};
+
+struct object {
+    struct job job;      /* first, so that a job is its object */
+    struct objects *all;
+    uint64_t d, task, fetcher;
+    uint64_t next_offset;              /* what the next chunk must say */
+    int64_t since_ms;                  /* clock; of its last change of kind (open, complete) */
+    bool complete;                     /* LAST is here */
+    bool unwanted;                     /* to be dropped */
+    bool refused;                      /* dropped; the rest of its chunks is still to come */
+    bool busy;                         /* the job is with the pool */
+    struct piece *pieces, **pieces_end; /* waiting for the next job */
+
+    /* The job's, while busy. */
+    struct piece *writing;
+    bool commit;
+    uint64_t written_bytes;            /* frame bytes this job has finished with */
+    void *handle;                      /* the store's; NULL before begin and after commit */
+    int err;
+    struct store_result result;
+
+    uint64_t response_code, time_us;
+    char digest[DIGEST_TEXT];
+    char *key, *content_type, *url_effective;  /* owned */
+    UT_hash_handle hh;
+};
+
+static char *copy_text(struct msg_text t)
+{
+    char *s = malloc(t.len + 1u);
+    if (!s)
+        say_die(EXIT_TEMP, "out of memory"); /* safe: the feeder owns the task */
+    msg_text_copy(t, s, t.len + 1u);
+    return s;
+}
+
+static void free_pieces(struct objects *all, struct piece **list)
+{
+    while (*list) {
+        struct piece *p = *list;
+        *list = p->next;
+        all->buffered_bytes -= p->frame.len;
+        wire_release(&p->frame);
+        free(p);
+    }
+}
+
+static void free_object(struct object *o)
+{
+    struct objects *all = o->all;
+    free_pieces(all, &o->pieces);
+    if (o->handle)
+        all->ops->drop(o->handle);
+    HASH_DEL(all->table, o);
+    all->count--;
+    free(o->key);
+    free(o->content_type);
+    free(o->url_effective);
+    free(o);
+}
+
+/* Writing: in a pool thread. */
+
+static void run(struct job *job)
+{
+    struct object *o = (struct object *)job;
+    const struct store_ops *ops = o->all->ops;
+    const char *colon = strchr(o->digest, ':');
+    int kind = colon ? digest_kind(o->digest, (size_t)(colon - o->digest)) : DIGEST_NONE;
+    if (!o->handle && !(o->handle = ops->begin(o->all->store, o->key, o->d)))
+        o->err = errno ? errno : EIO;
+    for (struct piece *p = o->writing; p && !o->err; p = p->next)
+        if (p->frame.len > p->skip &&
+            ops->write(o->handle, p->frame.data + p->skip, p->frame.len - p->skip))
+            o->err = errno ? errno : EIO;
+    if (o->err || !o->commit)
+        return;
+    if (ops->commit(o->handle, kind < 0 ? DIGEST_NONE : (enum digest_kind)kind, &o->result))
+        o->err = errno ? errno : EIO;
+    o->handle = NULL;
+}
+
+static void hand_in(struct object *o)
+{
+    if (o->busy || !o->pieces)
+        return;
+    o->writing = o->pieces;
+    o->pieces = NULL;
+    o->pieces_end = &o->pieces;
+    o->commit = o->complete;
+    o->busy = true;
+    o->job.run = run;
+    pool_add(o->all->pool, &o->job);
+}
+
+/* Outcomes. */
+
+static void report_failed(struct objects *all, uint64_t d, uint64_t task, const char *class,
+                          const char *detail, bool retry)
+{
+    struct msg_outcome out = {.d = d, .task = task, .class = msg_text(class),
+                              .detail = msg_text(detail), .retry = retry};
+    worker_outcome(all->worker, false, &out);
+}
+
+static void report_stored(struct object *o)
+{
+    struct msg_outcome out = {.d = o->d, .task = o->task, .key = msg_text(o->key),
+                              .bytes = o->result.bytes, .existing = o->result.existing,
+                              .fetcher = o->fetcher, .response_code = o->response_code,
+                              .time_us = o->time_us, .content_type = msg_text(o->content_type),
+                              .url_effective = msg_text(o->url_effective)};
+    out.digest = msg_text(o->result.existing ? o->result.digest : o->digest);
+    worker_outcome(o->all->worker, true, &out);
+    worker_count_object(o->all->worker, o->result.bytes);
+}
+
+/* Drops what there is of it; what is still to come of it is swallowed without another word. */
+static void refuse(struct object *o, const char *class, const char *detail, bool retry)
+{
+    report_failed(o->all, o->d, o->task, class, detail, retry);
+    o->refused = o->unwanted = true;
+    free_pieces(o->all, &o->pieces);
+    o->pieces_end = &o->pieces;
+    if (o->busy)
+        return;
+    if (o->handle)
+        o->all->ops->drop(o->handle);
+    o->handle = NULL;
+    if (o->complete)
+        free_object(o);
+}
+
+static void finish_job(struct object *o)
+{
+    free_pieces(o->all, &o->writing);
+    o->busy = false;
+    if (o->commit && !o->err) {
+        report_stored(o); /* committed: true, wanted or not */
+        free_object(o);
+    } else if (o->unwanted) {
+        if (o->handle)
+            o->all->ops->drop(o->handle);
+        o->handle = NULL;
+        if (o->complete || !o->refused)
+            free_object(o);
+    } else if (o->err) {
+        refuse(o, "store", strerror(o->err), true);
+    } else {
+        hand_in(o);
+    }
+}
+
+void objects_collect(struct objects *all)
+{
+    for (struct job *j = pool_done(all->pool), *next; j; j = next) {
+        next = j->next;
+        finish_job((struct object *)j);
+    }
+}
+
+/* Chunks. */
+
+static struct object *find(struct objects *all, uint64_t d)
+{
+    struct object *o;
+    HASH_FIND(hh, all->table, &d, sizeof d, o);
+    return o;
+}
+
+static struct object *begin(struct objects *all, const struct msg *m)
+{
+    const struct msg_chunk *c = &m->chunk;
+    struct object *o = calloc(1, sizeof *o);
+    if (!o)
+        say_die(EXIT_TEMP, "out of memory");
+    o->all = all;
+    o->d = c->d;
+    o->task = c->task;
+    o->fetcher = m->from;
+    o->pieces_end = &o->pieces;
+    o->since_ms = clock_ms();
+    o->key = copy_text(c->key);
+    o->content_type = copy_text(c->content_type);
+    HASH_ADD(hh, all->table, d, sizeof o->d, o);
+    all->count++;
+    return o;
+}
+
+/* Why this chunk cannot be the next one of `o`, or NULL. */
+static const char *wrong(const struct object *o, const struct msg *m)
+{
+    const struct msg_chunk *c = &m->chunk;
+    if (o->complete || o->fetcher != m->from || c->offset != o->next_offset ||
+        c->first != (o->next_offset == 0 && !o->pieces && !o->busy && !o->handle))
+        return "a chunk at the wrong offset";
+    if (c->sum != XXH3_64bits(m->body, m->body_len))
+        return "a chunk whose sum is wrong";
+    if (c->last && c->total != c->offset + m->body_len)
+        return "a body of another length than its last chunk says";
+    return NULL;
+}
+
+static void add_piece(struct object *o, struct frame *f, const struct msg *m)
+{
+    struct piece *p = malloc(sizeof *p);
+    if (!p)
+        say_die(EXIT_TEMP, "out of memory");
+    p->skip = (size_t)(m->body - f->data);
+    p->next = NULL;
+    wire_move(&p->frame, f);
+    o->all->buffered_bytes += p->frame.len;
+    *o->pieces_end = p;
+    o->pieces_end = &p->next;
+}
+
+void objects_chunk(struct objects *all, struct frame *f, const struct msg *m)
+{
+    const struct msg_chunk *c = &m->chunk;
+    struct object *o = find(all, c->d);
+    const char *why = NULL;
+    bool fresh = !o;
+    if (!o)
+        o = begin(all, m);
+    if (c->last && o->refused)
+        o->complete = true;
+    if (!o->unwanted)
+        why = wrong(o, m);
+    if (fresh && !why && !store_key_ok(c->key.s, c->key.len)) {
+        o->complete = c->last;
+        refuse(o, "store", "the key has characters that no name of ours has", false);
+    } else if (why) {
+        o->complete |= c->last;
+        refuse(o, "lost", why, true);
+    } else if (o->unwanted) {
+        if (o->complete && !o->busy)
+            free_object(o);
+    } else {
+        o->next_offset += m->body_len;
+        if (c->last) {
+            o->complete = true;
+            o->since_ms = clock_ms();
+            o->response_code = c->response_code;
+            o->time_us = c->time_us;
+            o->url_effective = copy_text(c->url_effective);
+            msg_text_copy(c->digest, o->digest, sizeof o->digest);
+        }
+        add_piece(o, f, m);
+        hand_in(o);
+    }
+    wire_release(f);
+}
+
+void objects_cancel(struct objects *all, uint64_t d)
+{
+    struct object *o = find(all, d);
+    if (!o || (o->busy && o->commit))
+        return;
+    o->unwanted = true;
+    o->refused = false;
+    if (!o->busy)
+        free_object(o);
+}
+
+void objects_cancel_all(struct objects *all)
+{
+    struct object *o, *tmp;
+    HASH_ITER(hh, all->table, o, tmp)
+        objects_cancel(all, o->d);
+}
+
+void objects_list(const struct objects *all, int64_t age_ms, uint64_t *held, uint32_t *helds,
+                  uint64_t *open, uint32_t *opens, uint32_t most)
+{
+    int64_t now = clock_ms();
+    *helds = *opens = 0;
+    for (struct object *o = all->table; o; o = o->hh.next) {
+        bool done = o->complete && !o->refused;
+        uint32_t *count = done ? helds : opens;
+        if (now - o->since_ms >= age_ms && *count < most)
+            (done ? held : open)[(*count)++] = o->d;
+    }
+}

@@ -1,0 +1,155 @@
+#include "uploader/pool.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct queue {
+    struct job *head, **end;
+};
+
+struct pool {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct queue todo, done;  /* under lock */
+    bool closing;             /* under lock */
+    struct queue fresh;       /* the loop's: not handed in yet */
+    int fresh_count;
+    int event_fd, count;
+    pthread_t *threads;
+};
+
+static void put(struct queue *q, struct job *first, struct job **last_next)
+{
+    *q->end = first;
+    q->end = last_next;
+}
+
+static struct job *take_all(struct queue *q)
+{
+    struct job *first = q->head;
+    q->head = NULL;
+    q->end = &q->head;
+    return first;
+}
+
+static struct job *take_one(struct queue *q)
+{
+    struct job *job = q->head;
+    q->head = job->next;
+    if (!q->head)
+        q->end = &q->head;
+    job->next = NULL;
+    return job;
+}
+
+static void *work(void *arg)
+{
+    struct pool *p = arg;
+    pthread_mutex_lock(&p->lock);
+    for (;;) {
+        while (!p->todo.head && !p->closing)
+            pthread_cond_wait(&p->wake, &p->lock);
+        if (!p->todo.head)
+            break;
+        struct job *job = take_one(&p->todo);
+        pthread_mutex_unlock(&p->lock);
+        job->run(job);
+        pthread_mutex_lock(&p->lock);
+        bool first = !p->done.head;
+        put(&p->done, job, &job->next);
+        uint64_t one = 1;
+        if (first && write(p->event_fd, &one, sizeof one) != sizeof one)
+            abort(); /* an eventfd at its limit: cannot be */
+    }
+    pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+struct pool *pool_open(int threads)
+{
+    struct pool *p = calloc(1, sizeof *p);
+    if (!p || !(p->threads = calloc((size_t)threads, sizeof *p->threads))) {
+        free(p);
+        return NULL;
+    }
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->wake, NULL);
+    take_all(&p->todo);
+    take_all(&p->done);
+    take_all(&p->fresh);
+    p->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    while (p->event_fd >= 0 && p->count < threads &&
+           pthread_create(&p->threads[p->count], NULL, work, p) == 0)
+        p->count++;
+    if (p->count < threads) {
+        pool_close(p);
+        return NULL;
+    }
+    return p;
+}
+
+void pool_stop(struct pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->closing = true;
+    pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->lock);
+    for (int i = 0; i < p->count; i++)
+        pthread_join(p->threads[i], NULL);
+    p->count = 0;
+}
+
+void pool_close(struct pool *p)
+{
+    if (!p)
+        return;
+    pool_stop(p);
+    if (p->event_fd >= 0)
+        close(p->event_fd);
+    pthread_cond_destroy(&p->wake);
+    pthread_mutex_destroy(&p->lock);
+    free(p->threads);
+    free(p);
+}
+
+void pool_add(struct pool *p, struct job *job)
+{
+    job->next = NULL;
+    put(&p->fresh, job, &job->next);
+    p->fresh_count++;
+}
+
+void pool_go(struct pool *p)
+{
+    if (!p->fresh_count)
+        return;
+    struct job **end = p->fresh.end, *first = take_all(&p->fresh);
+    pthread_mutex_lock(&p->lock);
+    put(&p->todo, first, end);
+    if (p->fresh_count == 1)
+        pthread_cond_signal(&p->wake);
+    else
+        pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->lock);
+    p->fresh_count = 0;
+}
+
+int pool_fd(const struct pool *p)
+{
+    return p->event_fd;
+}
+
+struct job *pool_done(struct pool *p)
+{
+    uint64_t count;
+    ssize_t n = read(p->event_fd, &count, sizeof count);
+    (void)n; /* nothing there: the list says so too */
+    pthread_mutex_lock(&p->lock);
+    struct job *first = take_all(&p->done);
+    pthread_mutex_unlock(&p->lock);
+    return first;
+}

@@ -1,0 +1,265 @@
+/* dir:PATH - one file per object, below a directory descriptor.
+ *
+ * A body is written into an unnamed file (O_TMPFILE) and linked when it is whole, so a killed
+ * uploader leaves nothing. Where the file system has no O_TMPFILE, a name of our own under
+ * PATH, locked while we live, serves; stale ones are removed at the start.
+ *
+ * Source: open(2) O_TMPFILE, linkat(2), openat2(2) RESOLVE_BENEATH. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/say.h"
+#include "uploader/store.h"
+
+static const char TEMP_PREFIX[] = ".sluice-";
+enum { TEMP_NAME = 64, COPY_BYTES = 65536 };
+
+struct dir {
+    int fd;
+    struct store_settings settings;
+    bool unnamed;  /* O_TMPFILE works here */
+};
+
+struct file {
+    struct dir *dir;  /* borrowed */
+    int fd, parent;   /* both owned */
+    uint64_t bytes;
+    char temp[TEMP_NAME];  /* below dir->fd; "" while the file has no name */
+    const char *name;      /* last part of key */
+    char key[];
+};
+
+static void remove_stale(int dirfd)
+{
+    DIR *d = fdopendir(openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    for (struct dirent *e; d && (e = readdir(d));) {
+        if (strncmp(e->d_name, TEMP_PREFIX, sizeof TEMP_PREFIX - 1))
+            continue;
+        int fd = openat(dirfd, e->d_name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            unlinkat(dirfd, e->d_name, 0);
+        if (fd >= 0)
+            close(fd);
+    }
+    if (d)
+        closedir(d);
+}
+
+static void *dir_open(const char *path, const struct store_settings *s)
+{
+    if (mkdir(path, 0777) && errno != EEXIST) {
+        say(SAY_ERROR, "dir:%s: %s", path, strerror(errno));
+        return NULL;
+    }
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, 0)) {
+        say(SAY_ERROR, "dir:%s: %s", path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return NULL;
+    }
+    struct dir *d = calloc(1, sizeof *d);
+    if (!d)
+        say_die(EXIT_TEMP, "out of memory");
+    *d = (struct dir){.fd = fd, .settings = *s};
+    int probe = openat(fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    d->unnamed = probe >= 0;
+    if (probe >= 0)
+        close(probe);
+    remove_stale(fd);
+    return d;
+}
+
+static void dir_close(void *store)
+{
+    struct dir *d = store;
+    close(d->fd);
+    free(d);
+}
+
+/* Opens the directory `path` below d, following no link out of it. */
+static int open_below(const struct dir *d, const char *path)
+{
+    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    int fd = (int)syscall(SYS_openat2, d->fd, path, &how, sizeof how);
+    if (fd < 0 && errno == ENOSYS)
+        fd = openat(d->fd, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd;
+}
+
+/* The directory that `key` belongs into, made where it is missing. */
+static int open_parent(const struct dir *d, char *key)
+{
+    char *slash = strrchr(key, '/');
+    if (!slash)
+        return open_below(d, ".");
+    *slash = '\0';
+    int fd = open_below(d, key);
+    for (char *s = key; fd < 0 && errno == ENOENT && s;) {
+        s = strchr(s, '/');
+        if (s)
+            *s = '\0';
+        int bad = mkdirat(d->fd, key, 0777) && errno != EEXIST;
+        if (s)
+            *s++ = '/';
+        if (bad)
+            break;
+        if (!s)
+            fd = open_below(d, key);
+        else
+            errno = ENOENT;
+    }
+    *slash = '/';
+    return fd;
+}
+
+static int open_temp(struct file *f, uint64_t d)
+{
+    if (f->dir->unnamed)
+        return openat(f->dir->fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    snprintf(f->temp, sizeof f->temp, "%s%016llx-%llx", TEMP_PREFIX,
+             (unsigned long long)f->dir->settings.member, (unsigned long long)d);
+    int fd = openat(f->dir->fd, f->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (fd >= 0)
+        flock(fd, LOCK_EX | LOCK_NB);
+    return fd;
+}
+
+static void dir_drop(void *object)
+{
+    struct file *f = object;
+    if (f->temp[0])
+        unlinkat(f->dir->fd, f->temp, 0);
+    if (f->fd >= 0)
+        close(f->fd);
+    if (f->parent >= 0)
+        close(f->parent);
+    free(f);
+}
+
+static void *dir_begin(void *store, const char *key, uint64_t d)
+{
+    struct file *f = calloc(1, sizeof *f + strlen(key) + 1);
+    if (!f)
+        return NULL;
+    strcpy(f->key, key);
+    f->dir = store;
+    f->fd = -1;
+    f->parent = open_parent(f->dir, f->key);
+    char *slash = strrchr(f->key, '/');
+    f->name = slash ? slash + 1 : f->key;
+    if (f->parent < 0 || (f->fd = open_temp(f, d)) < 0) {
+        int err = errno;
+        f->temp[0] = '\0';
+        dir_drop(f);
+        errno = err;
+        return NULL;
+    }
+    return f;
+}
+
+static int dir_write(void *object, const void *data, size_t len)
+{
+    struct file *f = object;
+    for (const char *at = data; len;) {
+        ssize_t n = write(f->fd, at, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        at += n;
+        len -= (size_t)n;
+        f->bytes += (uint64_t)n;
+    }
+    return 0;
+}
+
+static int link_unnamed(const struct file *f, int dirfd, const char *name)
+{
+    char self[40];
+    snprintf(self, sizeof self, "/proc/self/fd/%d", f->fd);
+    return linkat(AT_FDCWD, self, dirfd, name, AT_SYMLINK_FOLLOW);
+}
+
+/* Gives the body its name, if nothing has it. -1 with errno EEXIST if something has. */
+static int put_if_absent(struct file *f)
+{
+    if (f->dir->unnamed)
+        return link_unnamed(f, f->parent, f->name);
+    return linkat(f->dir->fd, f->temp, f->parent, f->name, 0);
+}
+
+static int replace(struct file *f, uint64_t unique)
+{
+    if (f->dir->unnamed) {
+        snprintf(f->temp, sizeof f->temp, "%s%016llx-r%llx", TEMP_PREFIX,
+                 (unsigned long long)f->dir->settings.member, (unsigned long long)unique);
+        if (link_unnamed(f, f->dir->fd, f->temp)) {
+            f->temp[0] = '\0';
+            return -1;
+        }
+    }
+    if (renameat(f->dir->fd, f->temp, f->parent, f->name))
+        return -1;
+    f->temp[0] = '\0';
+    return 0;
+}
+
+/* Size and digest of what is there. */
+static int describe(const struct file *f, enum digest_kind kind, struct store_result *r)
+{
+    int fd = openat(f->parent, f->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    struct digest *d = digest_open(kind);
+    char *copy = malloc(COPY_BYTES);
+    ssize_t n = -1;
+    *r = (struct store_result){.existing = true};
+    while (fd >= 0 && d && copy && (n = read(fd, copy, COPY_BYTES)) > 0) {
+        digest_add(d, copy, (size_t)n);
+        r->bytes += (uint64_t)n;
+    }
+    int err = errno;
+    if (n == 0)
+        digest_text(d, r->digest);
+    if (fd >= 0)
+        close(fd);
+    digest_close(d);
+    free(copy);
+    errno = err;
+    return n == 0 ? 0 : -1;
+}
+
+static int dir_commit(void *object, enum digest_kind kind, struct store_result *r)
+{
+    struct file *f = object;
+    const struct store_settings *s = &f->dir->settings;
+    *r = (struct store_result){.bytes = f->bytes};
+    /* The bytes first: a name that outlives its bytes would be a torn object. */
+    int bad = s->fsync && fdatasync(f->fd);
+    if (!bad)
+        bad = put_if_absent(f);
+    if (bad && errno == EEXIST)
+        bad = s->overwrite ? replace(f, (uint64_t)(uintptr_t)f) : describe(f, kind, r);
+    if (!bad && s->fsync) {
+        int fd = openat(f->parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        bad = fd < 0 || fsync(fd);
+        if (fd >= 0)
+            close(fd);
+    }
+    int err = errno;
+    dir_drop(f);
+    errno = err;
+    return bad ? -1 : 0;
+}
+
+const struct store_ops store_dir = {"dir", dir_open, dir_close, dir_begin, dir_write, dir_commit,
+                                    dir_drop};

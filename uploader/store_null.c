@@ -1,0 +1,40 @@
+/* null: throws bodies away; for measuring what comes before the store. */
+#include <stdlib.h>
+
+#include "uploader/store.h"
+
+static void *null_open(const char *place, const struct store_settings *s)
+{
+    (void)place, (void)s;
+    static char store;
+    return &store;
+}
+
+static void null_close(void *store)
+{
+    (void)store;
+}
+
+static void *null_begin(void *store, const char *key, uint64_t d)
+{
+    (void)store, (void)key, (void)d;
+    return calloc(1, sizeof(uint64_t));
+}
+
+static int null_write(void *object, const void *data, size_t len)
+{
+    (void)data;
+    *(uint64_t *)object += len;
+    return 0;
+}
+
+static int null_commit(void *object, enum digest_kind kind, struct store_result *r)
+{
+    (void)kind;
+    *r = (struct store_result){.bytes = *(uint64_t *)object};
+    free(object);
+    return 0;
+}
+
+const struct store_ops store_null = {"null", null_open, null_close, null_begin, null_write,
+                                     null_commit, free};

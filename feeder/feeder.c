@@ -412,8 +412,9 @@ static void open_all(struct feeder *f, int argc, char **argv)
 static int close_all(struct feeder *f)
 {
     progress_close(&f->progress);
-    bool exact = manifest_say_ledger(&f->manifest);
     const struct ledger *l = &f->manifest.ledger;
+    /* A manifest that can't be written has no ledger to trust. */
+    bool exact = f->manifest_lost || manifest_say_ledger(&f->manifest);
     int status = !exact                                ? EXIT_LEDGER
                  : f->manifest_lost || f->list_broken ? EXIT_UNUSABLE
                  : f->asked                            ? EXIT_STOPPED

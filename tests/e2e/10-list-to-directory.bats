@@ -1,0 +1,99 @@
+#!/usr/bin/env bats
+bats_require_minimum_version 1.5.0
+load helpers
+
+@test "a list goes into a directory; all end by themselves with status 0" {
+    start_origin
+    make_list 3000 1024 > urls
+    start_uploader dir:out
+    local up=$UPLOADER
+    start_fetcher; local f1=$FETCHER
+    start_fetcher; local f2=$FETCHER
+    run -0 bash -c "'$BIN/feeder' --at $AT urls > manifest"
+    [[ ${lines[-1]} == *"3000 fed = 3000 delivered + 0 failed + 0 open"* ]]
+    wait $up; wait $f1; wait $f2
+    check_run urls manifest
+    [ -z "$(find . -type s)" ]
+}
+
+@test "lines that are no URLs fail as input, with file and line; the run goes on" {
+    start_origin
+    printf '# comment\r\n\r\n%s\r\nnot a url\nftp://x/y\nhttp://\n' "$BASE/-/bytes/10/a" > urls
+    start_uploader dir:out
+    start_fetcher
+    run -1 bash -c "'$BIN/feeder' --at $AT urls > manifest"
+    [[ $output == *"urls:4: 'not a url' "* ]]
+    [ "$(jq -s 'map(select(.class == "input")) | length' manifest)" -eq 3 ]
+    [ "$(jq -s 'map(select(.status == "delivered")) | length' manifest)" -eq 1 ]
+    [ "$(jq -r 'select(.status == "delivered") | .id' manifest)" -eq 3 ]
+}
+
+@test "what the origin does wrong has its class in the manifest" {
+    start_origin
+    cat > urls <<END
+$BASE/-/bytes/100/a?status=404
+$BASE/-/bytes/100/b?status=503&times=1&retry-after=0
+$BASE/-/bytes/100000/c?truncate=5000&times=1
+$BASE/-/bytes/100000/d?reset=5000&times=1
+$BASE/-/bytes/100/e?loop=1
+$BASE/-/bytes/100/f?to=file:///etc/passwd
+$BASE/-/bytes/100/g?stall=head
+$BASE/-/bytes/100/h?hop=3
+$BASE/-/bytes/0/i
+$BASE/-/bytes/300000/j
+http://127.0.0.1:1/k
+$BASE/-/bytes/1000/l?headers=300000
+END
+    start_uploader dir:out
+    start_fetcher --speed-time 0.5 --max-filesize 200k
+    run -1 "$BIN/feeder" --at "$AT" --retry 1 --retry-delay 0.05 urls
+    class() { jq -rn --arg n "/$1" '$in[] | select(.url | split("?")[0] | endswith($n)) | .class // .status' --slurpfile in manifest; }
+    echo "$output" | grep '^{' > manifest
+    [ "$(class a)" = http ]
+    [ "$(class b)" = delivered ]
+    [ "$(class c)" = delivered ]
+    [ "$(class d)" = delivered ]
+    [ "$(class e)" = redirect ]
+    [ "$(class f)" = redirect ]
+    [ "$(class g)" = timeout ]
+    [ "$(class h)" = delivered ]
+    [ "$(class i)" = delivered ]
+    [ "$(class j)" = too-large ]
+    [ "$(class k)" = connect ]
+    [ "$(class l)" = too-large ]
+}
+
+@test "loopback is refused without --allow-net" {
+    start_origin
+    make_list 1 10 > urls
+    start_uploader dir:out
+    "$BIN/fetcher" --at "$AT" 3>&- & PIDS+=($!)
+    run -1 "$BIN/feeder" --at "$AT" urls
+    [[ $output == *'"class":"refused"'* ]]
+    [ "$(curl -s "$BASE/-/count/-/bytes/10/1")" -eq 0 ]
+}
+
+@test "--compressed: bodies are decoded, counted and limited after decoding" {
+    start_origin
+    printf '%s\n' "$BASE/-/bytes/700000/a?gzip=1" "$BASE/-/bytes/5000/b?deflate=1" \
+        "$BASE/-/bomb/1000000000" "$BASE/-/bytes/900/c?badgzip=1" > urls
+    start_uploader dir:out
+    start_fetcher --compressed --max-filesize 1M --chunk-size 64k
+    run -1 bash -c "'$BIN/feeder' --at $AT --retry 0 urls > manifest"
+    [ "$(jq -r 'select(.status == "delivered") | .size_download' manifest | sort -n | xargs)" = "5000 700000" ]
+    [ "$(jq -r 'select(.status == "failed") | .class' manifest | sort | xargs)" = "encoding too-large" ]
+    check_run urls manifest
+}
+
+@test "existing objects are a success, said with the digest of what is there" {
+    start_origin
+    make_list 50 100 > urls
+    for round in 1 2; do
+        start_uploader dir:out
+        start_fetcher
+        "$BIN/feeder" --at "$AT" urls > manifest.$round
+        wait $UPLOADER; wait $FETCHER
+    done
+    [ "$(grep -c '"existing":true' manifest.2)" -eq 50 ]
+    diff <(jq -r '"\(.url) \(.sha256)"' manifest.1 | sort) <(jq -r '"\(.url) \(.sha256)"' manifest.2 | sort)
+}

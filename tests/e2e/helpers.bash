@@ -1,0 +1,65 @@
+# What the end-to-end tests share: a private directory, the rude origin, workers started by hand.
+BIN=${BIN:-$BATS_TEST_DIRNAME/../../build/bin}
+
+setup() {
+    T=$(mktemp -d "${TMPDIR:-/tmp}/sluice-e2e.XXXXXX")
+    AT=ipc://$T/feeder
+    PIDS=()
+    cd "$T" || return 1
+}
+
+teardown() {
+    for pid in "${PIDS[@]}"; do kill -CONT "$pid" 2>/dev/null; kill -9 "$pid" 2>/dev/null; done
+    wait 2>/dev/null
+    rm -rf "$T"
+}
+
+# until_true SECONDS COMMAND...: waits for a condition, with a deadline.
+until_true() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ $SECONDS -lt $end ] || { echo "gave up waiting for: $*" >&2; return 1; }
+        read -rt 0.05 <> <(:) || :
+    done
+}
+
+start_origin() {
+    "$BIN/origin" "$@" > origin.port 3>&- &
+    PIDS+=($!)
+    until_true 5 test -s origin.port
+    BASE=http://127.0.0.1:$(cut -d' ' -f2 origin.port)
+}
+
+start_fetcher() {
+    "$BIN/fetcher" --at "$AT" --allow-net loopback "$@" 2>> fetcher.log 3>&- &
+    FETCHER=$!
+    PIDS+=($FETCHER)
+}
+
+start_uploader() {
+    "$BIN/uploader" --at "$AT" "$@" 2>> uploader.log 3>&- &
+    UPLOADER=$!
+    PIDS+=($UPLOADER)
+}
+
+# make_list COUNT BYTES [QUERY]: distinct URLs of the rude origin.
+make_list() {
+    seq -f "$BASE/-/bytes/$2/%.0f${3:-}" "$1"
+}
+
+lines_at_least() { [ "$(wc -l < "$2")" -ge "$1" ]; }
+
+# Every line of LIST once in MANIFEST, and each delivered object byte-equal to the origin's.
+check_run() {
+    local list=$1 manifest=$2
+    [ "$(jq -r .url "$manifest" | sort | uniq -d | wc -l)" -eq 0 ]
+    diff <(sort "$list") <(jq -r .url "$manifest" | sort)
+    jq -r 'select(.status == "delivered") | "\(.sha256)  out/\(.key)"' "$manifest" > sums
+    sha256sum --quiet -c sums
+    local url key
+    while read -r url key; do
+        "$BIN/origin" --print "/${url#*://*/}" | cmp - "out/$key"
+    done < <(jq -r 'select(.status == "delivered") | "\(.url) \(.key)"' "$manifest" | shuf -n 20)
+    [ -z "$(find out -name '.sluice-*')" ]
+}

@@ -67,7 +67,7 @@ fuzz:
 	clang -g -O1 -std=c11 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined -o build-fuzz/msg \
 	    tests/fuzz/fuzz_msg.c lib/msg.c lib/buf.c -lmsgpackc
 	@mkdir -p build-fuzz/corpus
-	build-fuzz/msg -max_total_time=$(FUZZ_S) -max_len=4096 -print_final_stats=1 build-fuzz/corpus \
+	ASAN_OPTIONS=allocator_may_return_null=1 build-fuzz/msg -max_total_time=$(FUZZ_S) -max_len=4096 -malloc_limit_mb=0 -print_final_stats=1 build-fuzz/corpus \
 	    tests/fuzz/corpus/msg
 
 test: unit e2e

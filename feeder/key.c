@@ -12,12 +12,14 @@ static void extension(const char *url, size_t len, char out[EXTENSION_MOST + 2])
 {
     out[0] = '\0';
     const char *end = url + len, *path = memchr(url, ':', len);
-    path = path && end - path > 3 ? memchr(path + 3, '/', (size_t)(end - path - 3)) : NULL;
-    if (!path)
+    if (!path || end - path <= 3)
         return;
-    const char *stop = path;
+    const char *stop = path += 3;
     while (stop < end && *stop != '?' && *stop != '#')
         stop++;
+    path = memchr(path, '/', (size_t)(stop - path));
+    if (!path)
+        return;
     const char *dot = stop;
     while (dot > path && isalnum((unsigned char)dot[-1]))
         dot--;

@@ -7,7 +7,8 @@
 
 struct inflate {
     z_stream stream;
-    int gzip, ended, begun, raw_tried;
+    int gzip, ended, raw;
+    Bytef first;  /* first byte that came: a zlib header is judged at its second */
 };
 
 struct inflate *inflate_open(const char *encoding)
@@ -32,6 +33,19 @@ void inflate_close(struct inflate *z)
     free(z);
 }
 
+/* "deflate" without its zlib header is common: begins anew without one. */
+static int begin_raw(struct inflate *z, int first_is_gone)
+{
+    z->raw = 1;
+    if (inflateReset2(&z->stream, -MAX_WBITS) != Z_OK)
+        return -1;
+    if (!first_is_gone)
+        return 0;
+    z->stream.next_in = &z->first;
+    z->stream.avail_in = 1;
+    return inflate(&z->stream, Z_NO_FLUSH) == Z_OK && !z->stream.avail_in ? 0 : -1;
+}
+
 long inflate_some(struct inflate *z, const char **in, size_t *in_len, char *out, size_t out_len)
 {
     if (z->ended && z->gzip && *in_len && **in == 0x1f) { /* RFC 1952: members may follow */
@@ -43,17 +57,16 @@ long inflate_some(struct inflate *z, const char **in, size_t *in_len, char *out,
         *in_len = 0;
         return 0;
     }
+    uLong before = z->stream.total_in;
+    if (before == 0 && *in_len)
+        z->first = (Bytef)**in;
     z->stream.next_in = (const Bytef *)*in;
     z->stream.avail_in = (uInt)*in_len;
     z->stream.next_out = (Bytef *)out;
     z->stream.avail_out = (uInt)out_len;
     int rc = inflate(&z->stream, Z_NO_FLUSH);
-    if (rc == Z_DATA_ERROR && !z->gzip && !z->begun && !z->raw_tried) {
-        z->raw_tried = 1; /* "deflate" without its zlib header is common */
-        inflateReset2(&z->stream, -MAX_WBITS);
-        return inflate_some(z, in, in_len, out, out_len);
-    }
-    z->begun = 1;
+    if (rc == Z_DATA_ERROR && !z->gzip && !z->raw && z->stream.total_in <= 2)
+        return begin_raw(z, before == 1) ? -1 : inflate_some(z, in, in_len, out, out_len);
     *in += *in_len - z->stream.avail_in;
     *in_len = z->stream.avail_in;
     z->ended = rc == Z_STREAM_END;

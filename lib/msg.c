@@ -384,12 +384,64 @@ static int find_kind(const msgpack_object_map *map, enum msg_kind *kind)
     return -1;
 }
 
+/* What stands behind each first byte: bytes of a length, bytes of a payload (a length's value
+ * comes on top), children. Source: the MessagePack specification, "Formats". */
+static void measure(const uint8_t *at, uint64_t *head, uint64_t *payload, uint64_t *children)
+{
+    static const uint8_t length_bytes[] = {0, 0, 0, 0, 1, 2, 4, 1, 2, 4};      /* c0 to c9 */
+    static const uint8_t fixed[] = {4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 2, 3, 5, 9, 17}; /* ca to d8 */
+    uint8_t c = at[0];
+    uint64_t n = 0;
+    *head = *payload = *children = 0;
+    if (c < 0x80 || c >= 0xe0)
+        return;
+    if (c < 0xa0)
+        *children = c < 0x90 ? 2 * (c & 15u) : c & 15u;
+    else if (c < 0xc0)
+        *payload = c & 31;
+    else if (c >= 0xca && c <= 0xd8)
+        *payload = fixed[c - 0xca];
+    else
+        *head = c <= 0xc9   ? length_bytes[c - 0xc0]
+                : c <= 0xdb ? 1u << (c - 0xd9)
+                            : c & 1 ? 4 : 2;
+    for (uint64_t i = 0; i < *head; i++)
+        n = n << 8 | at[1 + i];
+    if (c >= 0xde)
+        *children = 2 * n;
+    else if (c >= 0xdc)
+        *children = n;
+    else
+        *payload += n + (c >= 0xc7 && c <= 0xc9); /* an ext's type */
+}
+
+/* No object claims more elements than there are bytes: msgpack-c would allocate for them all. */
+static bool plausible(const uint8_t *at, size_t len)
+{
+    uint8_t padded[16] = {0};
+    for (uint64_t wanted = 1; wanted; wanted--) {
+        uint64_t head, payload, children;
+        if (wanted > len)
+            return false;
+        memcpy(padded, at, len < 8 ? len : 8);
+        measure(padded, &head, &payload, &children);
+        if (1 + head + payload > len || children > len)
+            return false;
+        at += 1 + head + payload;
+        len -= 1 + head + payload;
+        wanted += children;
+    }
+    return true;
+}
+
 int msg_read(struct msg_reader *r, const void *frame, size_t len, struct msg *m, const char **why)
 {
     msgpack_object o;
     size_t used = 0;
     msgpack_zone_clear(&r->zone);
     *why = "not MessagePack";
+    if (!plausible(frame, len))
+        return -1;
     msgpack_unpack_return rc = msgpack_unpack(frame, len, &used, &r->zone, &o);
     if ((rc != MSGPACK_UNPACK_SUCCESS && rc != MSGPACK_UNPACK_EXTRA_BYTES) ||
         o.type != MSGPACK_OBJECT_MAP || o.via.map.size > 64)

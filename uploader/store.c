@@ -25,7 +25,7 @@ bool store_key_ok(const char *key, size_t len)
         bool starts = i == 0 || key[i - 1] == '/';
         if (starts && (key[i] == '.' || key[i] == '/'))
             return false;
-        if (!isalnum((unsigned char)key[i]) && !strchr("._-/", key[i]))
+        if (!isalnum((unsigned char)key[i]) && !memchr("._-/", key[i], 4))
             return false;
     }
     return true;

@@ -337,9 +337,9 @@ const struct xfer_calls transfer_calls = {on_body, on_end};
 /* Goes on with one that waited. Returns whether it waits no more (it may be gone, then). */
 static bool go_on(struct transfer *t)
 {
-    const char *data = t->rest + t->rest_at;
-    size_t len = t->rest_len - t->rest_at;
     if (t->rest) {
+        const char *data = t->rest + t->rest_at;
+        size_t len = t->rest_len - t->rest_at;
         int got = digest_bytes(t, &data, &len);
         t->rest_at = t->rest_len - len;
         if (got == 0)

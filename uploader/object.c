@@ -30,7 +30,6 @@ struct object {
     /* The job's, while busy. */
     struct piece *writing;
     bool commit;
-    uint64_t written_bytes;            /* frame bytes this job has finished with */
     void *handle;                      /* the store's; NULL before begin and after commit */
     int err;
     struct store_result result;

@@ -53,7 +53,7 @@ e2e: all
 
 # Unit and end-to-end tests once more, under the sanitizers.
 sanitize:
-	$(MAKE) SAN=address,undefined CFLAGS='-O1 -g' unit e2e
+	RSS_MOST_KB=2000000 $(MAKE) SAN=address,undefined CFLAGS='-O1 -g' unit e2e
 
 # uninitvar: cppcheck 2.10 takes HASH_ITER's second cursor for unset; gcc and the sanitizers look
 # after that.

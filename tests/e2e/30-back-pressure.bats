@@ -34,7 +34,7 @@ load helpers
         read -rt 0.05 <> <(:) || :
     done
     wait $feeder
-    [ $most -lt 204800 ]
+    [ "$most" -lt "${RSS_MOST_KB:-204800}" ]
     [ "$(jq -s 'map(select(.status == "delivered")) | length' manifest)" -eq 3001 ]
     local key
     key=$(jq -r 'select(.size_download == 300000000) | .key' manifest)

@@ -34,13 +34,13 @@ start_origin() {
 start_fetcher() {
     "$BIN/fetcher" --at "$AT" --allow-net loopback "$@" 2>> fetcher.log 3>&- &
     FETCHER=$!
-    PIDS+=($FETCHER)
+    PIDS+=("$FETCHER")
 }
 
 start_uploader() {
     "$BIN/uploader" --at "$AT" "$@" 2>> uploader.log 3>&- &
     UPLOADER=$!
-    PIDS+=($UPLOADER)
+    PIDS+=("$UPLOADER")
 }
 
 # make_list COUNT BYTES [QUERY]: distinct URLs of the rude origin.

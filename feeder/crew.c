@@ -78,7 +78,7 @@ static void count_stayers(struct crew *c)
 {
     c->fetchers = c->uploaders = 0;
     for (struct member *m = c->members; m; m = m->hh.next)
-        if (!m->leaving && !m->refused)
+        if (!m->leaving && !m->refused && m->on_our_run)
             *(m->fetcher ? &c->fetchers : &c->uploaders) += 1;
 }
 
@@ -223,8 +223,10 @@ static void hear_beat(struct crew *c, const struct msg *msg)
         judge_dest(c, m, b->dest);
     }
     m->heard_ms = c->patience.now_ms;
-    m->on_our_run = memcmp(msg->run, c->run, ID_RUN_BYTES) == 0;
-    bool change = m->leaving != b->leaving || m->reading != b->reading;
+    bool on_our_run = memcmp(msg->run, c->run, ID_RUN_BYTES) == 0;
+    bool change = m->leaving != b->leaving || m->reading != b->reading ||
+                  m->on_our_run != on_our_run;
+    m->on_our_run = on_our_run;
     m->leaving = b->leaving;
     m->reading = b->reading;
     if (change)
@@ -306,11 +308,12 @@ static uint64_t read_from(const struct member *uploader, uint64_t fetcher)
     return 0;
 }
 
+/* Only those that know the run: an uploader drops the chunks of one it has not heard of. */
 static uint32_t list_uploaders(struct crew *c, const struct member *to, struct msg_uploader *out)
 {
     uint32_t count = 0;
     for (struct member *m = c->members; m; m = m->hh.next)
-        if (!m->fetcher && !m->refused && !m->over_heard)
+        if (!m->fetcher && !m->refused && !m->over_heard && m->on_our_run)
             out[count++] = (struct msg_uploader){m->id, msg_text(m->intake), m->leaving,
                                                  m->reading, read_from(m, to->id)};
     return count;

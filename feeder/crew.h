@@ -28,7 +28,9 @@ struct member {
     int64_t mark_moved_ms;     /* patience */
     int64_t heard_ms;          /* patience; its last beat */
     uint64_t taken, done;      /* its outcomes: taken in; in the manifest */
-    bool leaving, reading, refused, on_our_run, over_heard;
+    bool leaving, reading, refused;
+    bool on_our_run;           /* its last beat was of our run */
+    bool over_heard;           /* its last beat came */
     char refusal[256];
     int64_t next_news_ms, last_news_ms;  /* clock */
     struct msg_numbers cancel;  /* owned; what it names that is not current */

@@ -9,7 +9,8 @@ load helpers
     local up=$UPLOADER
     start_fetcher; local f1=$FETCHER
     start_fetcher; local f2=$FETCHER
-    run -0 bash -c "'$BIN/feeder' --at $AT urls > manifest"
+    run -0 bash -c "'$BIN/feeder' -v --at $AT urls > manifest"
+    [[ $output != *"handing it out again"* ]]
     [[ ${lines[-1]} == *"3000 fed = 3000 delivered + 0 failed + 0 open"* ]]
     wait $up; wait $f1; wait $f2
     check_run urls manifest

@@ -1,5 +1,6 @@
 #include "feeder/crew.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -405,36 +406,51 @@ bool crew_all_gone(const struct crew *c)
 
 /* Tasks. */
 
-struct member *crew_free_fetcher(struct crew *c, bool suspect)
+bool crew_suspects(const struct task *t)
+{
+    return t->losses >= CREW_SUSPECT_LOSSES;
+}
+
+struct member *crew_free_fetcher(struct crew *c, bool suspect, uint64_t *most)
 {
     struct member *best = NULL;
-    uint64_t most = 0;
+    *most = 0;
     for (struct member *m = c->members; m; m = m->hh.next) {
         uint64_t credit = m->room > m->unread ? m->room - m->unread : 0;
-        if (m->fetcher && !m->leaving && m->on_our_run && credit > most &&
+        if (m->fetcher && !m->leaving && m->on_our_run && credit > *most &&
             !(suspect && m->suspects)) {
             best = m;
-            most = credit;
+            *most = credit;
         }
     }
     return best;
 }
 
-int crew_send_task(struct crew *c, struct member *m, struct task *t, bool suspect)
+bool crew_send_tasks(struct crew *c, struct member *m, struct task *const *ts, uint32_t count)
 {
-    struct msg msg = {.kind = MSG_TASK};
-    msg.task = (struct msg_task){c->next_n, c->next_d, t->id,
-                                 {t->url, (uint32_t)t->url_len}, msg_text(t->key)};
+    struct msg msg = {.kind = MSG_TASKS};
+    struct msg_task items[CREW_TASKS];
+    uint64_t n = c->next_n;
+    assert(count <= CREW_TASKS);
+    for (uint32_t i = 0; i < count; i++)
+        items[i] = (struct msg_task){c->next_d + i, ts[i]->id,
+                                     {ts[i]->url, (uint32_t)ts[i]->url_len}, msg_text(ts[i]->key)};
+    msg.tasks.n = n;
+    msg.tasks.items.v = items;
+    msg.tasks.items.count = count;
     if (send(c, m, &msg) != 1)
-        return 0;
-    window_fly(c->window, t, c->next_d++);
-    t->n = msg.task.n;
-    t->fetcher = m;
-    t->seen_ms = c->patience.now_ms;
-    DL_APPEND(m->tasks, t);
-    m->unread++;
-    m->suspects += suspect;
-    return 1;
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        struct task *t = ts[i];
+        window_fly(c->window, t, c->next_d++);
+        t->n = n;
+        t->fetcher = m;
+        t->seen_ms = c->patience.now_ms;
+        DL_APPEND(m->tasks, t);
+        m->suspects += crew_suspects(t);
+    }
+    m->unread += count;
+    return true;
 }
 
 void crew_forget_task(struct task *t)
@@ -445,7 +461,7 @@ void crew_forget_task(struct task *t)
     DL_DELETE(m->tasks, t);
     if (t->n > m->mark)
         m->unread--;
-    if (t->losses >= CREW_SUSPECT_LOSSES && m->suspects)
+    if (crew_suspects(t) && m->suspects)
         m->suspects--;
     t->fetcher = NULL;
 }

@@ -15,7 +15,7 @@
 #include "lib/place.h"
 #include "lib/wire.h"
 
-enum { CREW_MOST = 8192, CREW_NAME = 96, CREW_GONE_KEPT = 64 };
+enum { CREW_MOST = 8192, CREW_NAME = 96, CREW_GONE_KEPT = 64, CREW_TASKS = 32 };
 
 /* One worker. */
 struct member {
@@ -80,10 +80,12 @@ void crew_tell(struct crew *c);
 /* The lines of all outcomes taken so far are in the manifest. */
 void crew_covered(struct crew *c);
 
-/* The fetcher with the most credit, NULL if none has any. `suspect`: one without a suspect. */
-struct member *crew_free_fetcher(struct crew *c, bool suspect);
-/* Sends a ready task to `m`: 1 it flies, 0 not now. */
-int crew_send_task(struct crew *c, struct member *m, struct task *t, bool suspect);
+/* The fetcher with the most credit (*credit tasks), NULL if none has any. `suspect`: one without
+ * a suspect. */
+struct member *crew_free_fetcher(struct crew *c, bool suspect, uint64_t *credit);
+/* Sends `count` ready tasks (at most CREW_TASKS) in one message to `m`. False: not now, and
+ * nothing has changed. */
+bool crew_send_tasks(struct crew *c, struct member *m, struct task *const *ts, uint32_t count);
 /* Takes a task in flight off its fetcher's list; call before it leaves the state. */
 void crew_forget_task(struct task *t);
 /* Whether the fetcher of a task in flight has read it. */
@@ -96,6 +98,7 @@ bool crew_all_gone(const struct crew *c);
 const struct member *crew_member(const struct crew *c, uint64_t id);
 int64_t crew_sleep_ms(struct crew *c);
 
-/* A task is a suspect after so many losses; after so many more it has failed. */
+/* A task is a suspect after so many losses; after so many it has failed. */
 enum { CREW_SUSPECT_LOSSES = 5, CREW_FATAL_LOSSES = 8 };
+bool crew_suspects(const struct task *t);
 #endif

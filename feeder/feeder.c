@@ -253,16 +253,38 @@ static void read_list(struct feeder *f)
     watch_list(f, got == 0 && !f->list_ended && !f->asked && room_for_lines(f));
 }
 
+/* The head of the ready queue, as far as it goes in one message. A suspect goes alone, and a
+ * short list is spread over all fetchers. */
+static uint32_t pick_tasks(const struct feeder *f, uint64_t credit, struct task **ts)
+{
+    const struct window *w = &f->window;
+    uint64_t ready = w->size - w->waiting - w->in_flight;
+    uint64_t most = ready / (f->crew.fetchers + 1) + 1;
+    uint32_t count = 0;
+    if (most > credit)
+        most = credit;
+    if (most > CREW_TASKS)
+        most = CREW_TASKS;
+    for (struct task *t = w->ready; t && count < most; t = t->next) {
+        if (count && crew_suspects(t))
+            break;
+        ts[count++] = t;
+        if (crew_suspects(t))
+            break;
+    }
+    return count;
+}
+
 static void dispatch(struct feeder *f)
 {
     window_wake(&f->window, clock_ms());
     if (f->asked || f->over_until_ms || !f->crew.uploaders)
         return;
     while (f->window.ready) {
-        struct task *t = f->window.ready;
-        bool suspect = t->losses >= CREW_SUSPECT_LOSSES;
-        struct member *m = crew_free_fetcher(&f->crew, suspect);
-        if (!m || !crew_send_task(&f->crew, m, t, suspect))
+        struct task *ts[CREW_TASKS];
+        uint64_t credit;
+        struct member *m = crew_free_fetcher(&f->crew, crew_suspects(f->window.ready), &credit);
+        if (!m || !crew_send_tasks(&f->crew, m, ts, pick_tasks(f, credit, ts)))
             return;
     }
 }

@@ -219,6 +219,7 @@ int main(int argc, char **argv)
         outlets_turn(&f.outlets);
         xfers_turn(f.xfers);
         transfers_turn(&f.transfers);
+        outlets_flush(&f.outlets);
         leave_if_empty(&f);
         worker_tell(f.worker);
         if ((status = worker_finished(f.worker)) >= 0)

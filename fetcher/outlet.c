@@ -20,6 +20,7 @@ static void hang_up(struct outlets *os, struct outlet *o)
     if (o->wire)
         loop_unwatch(os->loop, wire_fd(o->wire));
     wire_close(&o->wire, 0);
+    batch_empty(&o->batch);
 }
 
 static void dial(struct outlets *os, struct outlet *o)
@@ -56,6 +57,7 @@ static void take_away(struct outlets *os, struct outlet *o)
     os->lost(os->arg, o);
     hang_up(os, o);
     DL_DELETE(os->list, o);
+    batch_free(&o->batch);
     free(o);
 }
 
@@ -120,6 +122,62 @@ struct outlet *outlets_pick(struct outlets *os)
     return best;
 }
 
+/* Messages. */
+
+static void write_head(struct outlets *os, const struct outlet *o, uint64_t n, bool closed,
+                       const struct msg_chunk *items, uint32_t count)
+{
+    struct msg m = {.kind = MSG_CHUNKS, .from = worker_member(os->worker), .to = o->member};
+    m.chunks.n = n;
+    m.chunks.closed = closed;
+    m.chunks.items.v = items;
+    m.chunks.items.count = count;
+    memcpy(m.run, worker_run(os->worker), ID_RUN_BYTES);
+    os->head.len = 0;
+    if (msg_write(&os->head, &m))
+        say_die(EXIT_TEMP, "out of memory");
+}
+
+static uint64_t note_sent(struct outlet *o, int got, uint64_t n)
+{
+    if (got != 1) {
+        o->full = true;
+        return 0;
+    }
+    o->last_n = n;
+    o->sent_ms = clock_ms();
+    return n;
+}
+
+/* Sends what waits for company. False: no room now. */
+static bool flush(struct outlets *os, struct outlet *o)
+{
+    struct batch *b = &o->batch;
+    if (!b->count)
+        return true;
+    if (!o->wire || o->full)
+        return false;
+    write_head(os, o, o->batch_n, false, b->items, b->count);
+    int got = wire_send_two(o->wire, os->head.data, os->head.len, b->room, b->bodies);
+    if (!note_sent(o, got, o->batch_n))
+        return false;
+    batch_empty(b);
+    return true;
+}
+
+static uint64_t add_to_batch(struct outlets *os, struct outlet *o, const struct msg_chunk *c,
+                             const char *body)
+{
+    if (!batch_add(&o->batch, c, body) && (!flush(os, o) || !batch_add(&o->batch, c, body)))
+        return 0;
+    if (o->batch.count == 1)
+        o->batch_n = os->next_n++;
+    uint64_t n = o->batch_n;
+    if (batch_is_full(&o->batch))
+        flush(os, o);
+    return n;
+}
+
 /* Puts the map right before the body; into a larger block if it does not fit. */
 static char *join(struct outlets *os, char **block, size_t len)
 {
@@ -136,55 +194,48 @@ static char *join(struct outlets *os, char **block, size_t len)
     return memcpy(body - os->head.len, os->head.data, os->head.len);
 }
 
-static void write_head(struct outlets *os, struct outlet *o, struct msg_chunk *c)
+static uint64_t send_alone(struct outlets *os, struct outlet *o, const struct msg_chunk *c,
+                           char **block)
 {
-    struct msg m = {.kind = MSG_CHUNK, .from = worker_member(os->worker), .to = o->member};
-    c->n = os->next_n;
-    m.chunk = *c;
-    memcpy(m.run, worker_run(os->worker), ID_RUN_BYTES);
-    os->head.len = 0;
-    if (msg_write(&os->head, &m))
-        say_die(EXIT_TEMP, "out of memory");
-}
-
-static int note_sent(struct outlets *os, struct outlet *o, int got)
-{
-    if (got != 1) {
-        o->full = true;
+    if (!flush(os, o)) /* what waits has a lower number */
         return 0;
-    }
-    o->last_n = os->next_n++;
-    o->sent_ms = clock_ms();
-    return 1;
-}
-
-int outlet_send(struct outlets *os, struct outlet *o, struct msg_chunk *c, char **block,
-                size_t len)
-{
-    if (!o->wire || o->full || !wire_ready(o->wire)) {
-        o->full = true;
-        return 0;
-    }
-    c->sum = XXH3_64bits(*block + OUTLET_HEAD_ROOM, len);
-    write_head(os, o, c);
-    char *start = join(os, block, len);
+    uint64_t n = os->next_n++;
+    write_head(os, o, n, false, c, 1);
+    char *start = join(os, block, c->len);
     bool moved = os->head.len > OUTLET_HEAD_ROOM;
     void *owner = moved ? start : *block;
-    int got = wire_send_block(o->wire, owner, start, os->head.len + len);
+    int got = wire_send_block(o->wire, owner, start, os->head.len + c->len);
     if (moved) /* of the two blocks one is left over */
         free(got == 1 ? *block : start);
     if (got == 1)
         *block = NULL;
-    return note_sent(os, o, got);
+    return note_sent(o, got, n);
 }
 
-/* A message without a body's: "nothing new, but you have read so far". */
+uint64_t outlet_send(struct outlets *os, struct outlet *o, struct msg_chunk *c, char **block)
+{
+    const char *body = *block + OUTLET_HEAD_ROOM;
+    if (!o->wire || o->full)
+        return 0;
+    c->sum = XXH3_64bits(body, c->len);
+    if (c->first && c->last && c->len <= BATCH_SMALL)
+        return add_to_batch(os, o, c, body);
+    return send_alone(os, o, c, block);
+}
+
+void outlets_flush(struct outlets *os)
+{
+    struct outlet *o;
+    DL_FOREACH(os->list, o)
+        flush(os, o);
+}
+
+/* A message without chunks: "nothing new, but you have read so far". */
 static void send_idle(struct outlets *os, struct outlet *o)
 {
-    struct msg_chunk c = {.closed = o->leaving && o->open == 0};
-    write_head(os, o, &c);
-    note_sent(os, o, wire_send(o->wire, os->head.data, os->head.len));
-    o->full = false;
+    uint64_t n = os->next_n++;
+    write_head(os, o, n, o->leaving && o->open == 0, NULL, 0);
+    note_sent(o, wire_send(o->wire, os->head.data, os->head.len), n);
 }
 
 void outlets_turn(struct outlets *os)
@@ -204,7 +255,7 @@ void outlets_turn(struct outlets *os)
             o->mark_moved_ms = now;
         }
         int64_t pause_ms = o->leaving && !o->open ? beat_ms / 10 : beat_ms;
-        if (o->wire && clock_ms() - o->sent_ms >= pause_ms)
+        if (flush(os, o) && o->wire && !o->full && clock_ms() - o->sent_ms >= pause_ms)
             send_idle(os, o);
     }
 }

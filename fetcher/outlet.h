@@ -1,7 +1,8 @@
 /* outlet.h - the uploaders as one fetcher sees them: a PUSH socket to each.
  *
- * An object stays with the outlet its first chunk went to. HWM in chunks is the bound, so "no
- * room" is the normal way to be told to wait.
+ * An object stays with the outlet its first chunk went to. HWM in messages of a chunk each is the
+ * bound, so "no room" is the normal way to be told to wait. Small whole objects share messages:
+ * they are sent when enough have come together, or the turn ends.
  *
  * Hides: wires to uploaders, message numbers, marks. */
 #ifndef SLUICE_OUTLET_H
@@ -9,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fetcher/batch.h"
 #include "lib/msg.h"
 #include "lib/worker.h"
 
@@ -18,9 +20,11 @@ struct outlet {
     struct wire *wire;        /* owned */
     bool leaving, reading;    /* as the news say */
     bool listed;              /* in the news just read */
-    bool full;                /* refused a chunk this turn */
+    bool full;                /* refused a message this turn */
     uint64_t mark;            /* last n it has read from us */
     uint64_t last_n;          /* last n sent to it */
+    struct batch batch;       /* small objects not sent yet */
+    uint64_t batch_n;         /* the number of the message they will be */
     unsigned open;            /* objects begun there and not ended */
     int64_t mark_moved_ms, listed_ms;  /* patience */
     int64_t sent_ms;          /* clock; last message to it */
@@ -33,7 +37,7 @@ struct outlets {
     int hwm;
     struct outlet *list;      /* owned */
     uint64_t next_n;          /* one count for all: it rises for each, whatever is forgotten */
-    struct buf head;          /* a chunk's map being written */
+    struct buf head;          /* a message's map being written */
     /* Objects given to `o` are lost (it is gone, or its link was cut). */
     void (*lost)(void *arg, struct outlet *o);
     void *arg;
@@ -51,10 +55,11 @@ void outlets_reset(struct outlets *os);
 /* The next outlet in turn that may take a new object, NULL if none has room. */
 struct outlet *outlets_pick(struct outlets *os);
 
-/* Sends a chunk whose body is the `len` bytes at *block + OUTLET_HEAD_ROOM. 1 sent (*block is
- * taken and NULL, c->n is set), 0 no room now. */
-int outlet_send(struct outlets *os, struct outlet *o, struct msg_chunk *c, char **block,
-                size_t len);
+/* Sends a chunk whose body is the c->len bytes at *block + OUTLET_HEAD_ROOM. The number of the
+ * message that carries it (*block is taken and NULL, or was copied), or 0: no room now. */
+uint64_t outlet_send(struct outlets *os, struct outlet *o, struct msg_chunk *c, char **block);
+/* Sends the small objects that wait for company; call at the end of a turn. */
+void outlets_flush(struct outlets *os);
 
 /* Once a turn: idle pipes get a message a beat, so that marks move; stuck ones a new socket. */
 void outlets_turn(struct outlets *os);

@@ -153,7 +153,7 @@ static int ship(struct transfer *t, bool last)
     struct outlet *o = t->outlet ? t->outlet : outlets_pick(ts->outlets);
     if (!o || o->full)
         return 0;
-    struct msg_chunk c = {.d = t->d, .task = t->task, .offset = t->offset,
+    struct msg_chunk c = {.d = t->d, .task = t->task, .offset = t->offset, .len = t->fill,
                           .first = t->offset == 0, .last = last};
     if (c.first) {
         c.url = (struct msg_text){t->url, (uint32_t)t->url_len};
@@ -173,15 +173,18 @@ static int ship(struct transfer *t, bool last)
         c.time_us = t->time_us;
         c.url_effective = msg_text(t->url_effective);
     }
-    if (outlet_send(ts->outlets, o, &c, &t->block, t->fill) != 1)
+    uint64_t n = outlet_send(ts->outlets, o, &c, &t->block);
+    if (!n)
         return 0;
     if (!t->outlet) {
         t->outlet = o;
         o->open++;
     }
     t->offset += t->fill;
-    t->fill = t->block_bytes = 0;
-    t->last_n = c.n;
+    t->fill = 0;
+    if (!t->block)
+        t->block_bytes = 0;
+    t->last_n = n;
     return 1;
 }
 
@@ -440,8 +443,10 @@ uint32_t transfers_list(const struct transfers *ts, int64_t age_ms, uint64_t *ds
 {
     uint32_t count = 0;
     int64_t now = clock_ms();
-    for (const struct transfer *t = ts->by_d; t && count < most; t = t->hh.next)
-        if (now - t->since_ms >= age_ms)
-            ds[count++] = t->d;
+    for (const struct transfer *t = ts->by_d; t && count < most; t = t->hh.next) {
+        if (now - t->since_ms < age_ms)
+            break; /* in order of arrival: the rest is younger */
+        ds[count++] = t->d;
+    }
     return count;
 }

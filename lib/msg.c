@@ -65,18 +65,25 @@ static const struct field news_fields[] = {
     F(NUMBERS, msg_news, cancel, MAY), F(TEXT, msg_news, over, MAY),
     F(FLAG, msg_news, refused, MAY), END};
 
-static const struct field task_fields[] = {
-    F(U64, msg_task, n, MUST), F(U64, msg_task, d, MUST), F(U64, msg_task, task, MUST),
+static const struct field task_item_fields[] = {
+    F(U64, msg_task, d, MUST), F(U64, msg_task, task, MUST),
     F(TEXT, msg_task, url, MUST), F(TEXT, msg_task, key, MUST), END};
 
-static const struct field chunk_fields[] = {
-    F(U64, msg_chunk, n, MUST), F(U64, msg_chunk, d, MAY), F(U64, msg_chunk, task, MAY),
+static const struct field tasks_fields[] = {
+    F(U64, msg_tasks, n, MUST), L(msg_tasks, items, msg_task, task_item_fields), END};
+
+static const struct field chunk_item_fields[] = {
+    F(U64, msg_chunk, d, MUST), F(U64, msg_chunk, task, MUST), F(U64, msg_chunk, len, MUST),
     F(U64, msg_chunk, offset, MAY), F(FLAG, msg_chunk, first, MAY),
-    F(FLAG, msg_chunk, last, MAY), F(FLAG, msg_chunk, closed, MAY), F(U64, msg_chunk, sum, MAY),
+    F(FLAG, msg_chunk, last, MAY), F(U64, msg_chunk, sum, MUST),
     F(TEXT, msg_chunk, url, MAY), F(TEXT, msg_chunk, key, MAY),
     F(TEXT, msg_chunk, content_type, MAY), F(U64, msg_chunk, total, MAY),
     F(TEXT, msg_chunk, digest, MAY), F(TEXT, msg_chunk, url_effective, MAY),
     F(U64, msg_chunk, response_code, MAY), F(U64, msg_chunk, time_us, MAY), END};
+
+static const struct field chunks_fields[] = {
+    F(U64, msg_chunks, n, MUST), F(FLAG, msg_chunks, closed, MAY),
+    L(msg_chunks, items, msg_chunk, chunk_item_fields), END};
 
 static const struct field stored_fields[] = {
     F(U64, msg_outcomes, o, MUST),
@@ -93,8 +100,8 @@ static const struct kind {
 } kinds[MSG_KINDS] = {
     [MSG_BEAT] = {"beat", beat_fields, offsetof(struct msg, beat)},
     [MSG_NEWS] = {"news", news_fields, offsetof(struct msg, news)},
-    [MSG_TASK] = {"task", task_fields, offsetof(struct msg, task)},
-    [MSG_CHUNK] = {"chunk", chunk_fields, offsetof(struct msg, chunk)},
+    [MSG_TASKS] = {"tasks", tasks_fields, offsetof(struct msg, tasks)},
+    [MSG_CHUNKS] = {"chunks", chunks_fields, offsetof(struct msg, chunks)},
     [MSG_STORED] = {"stored", stored_fields, offsetof(struct msg, outcomes)},
     [MSG_FAILED] = {"failed", failed_fields, offsetof(struct msg, outcomes)},
 };
@@ -434,6 +441,22 @@ static bool plausible(const uint8_t *at, size_t len)
     return true;
 }
 
+/* Gives each chunk its bytes: they follow the map in the order of the list, and nothing else. */
+static int find_bytes(struct msg *m, const uint8_t *at, size_t len)
+{
+    if (m->kind != MSG_CHUNKS)
+        return len ? -1 : 0;
+    struct msg_chunk *v = (struct msg_chunk *)(uintptr_t)m->chunks.items.v; /* the reader's */
+    for (uint32_t i = 0; i < m->chunks.items.count; i++) {
+        if (v[i].len > len)
+            return -1;
+        v[i].bytes = at;
+        at += v[i].len;
+        len -= v[i].len;
+    }
+    return len ? -1 : 0;
+}
+
 int msg_read(struct msg_reader *r, const void *frame, size_t len, struct msg *m, const char **why)
 {
     msgpack_object o;
@@ -459,8 +482,6 @@ int msg_read(struct msg_reader *r, const void *frame, size_t len, struct msg *m,
     if (get_fields(r, &o.via.map, head_fields, (char *)m, why) ||
         get_fields(r, &o.via.map, k->fields, (char *)m + k->at, why))
         return -1;
-    m->body = (const uint8_t *)frame + used;
-    m->body_len = len - used;
-    *why = "body";
-    return m->body_len && m->kind != MSG_CHUNK ? -1 : 0;
+    *why = "bytes";
+    return find_bytes(m, (const uint8_t *)frame + used, len - used);
 }

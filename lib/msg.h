@@ -1,7 +1,7 @@
 /* msg.h - the messages of the delivery protocol and their codec: docs/protocol.md, "Messages".
  *
- * A message is one frame: a MessagePack map, then the body's bytes where there is one. Reading
- * is strict: another version, an unknown kind, a missing field, a wrong type or too long a text
+ * A message is one frame: a MessagePack map, then the bodies of what it lists. Reading is
+ * strict: another version, an unknown kind, a missing field, a wrong type or too long a text
  * are refused. Unknown fields are passed over, so that a later version may add some.
  *
  * Hides: msgpack-c. Source: the MessagePack specification. */
@@ -19,7 +19,7 @@ enum {
     MSG_TEXT_MOST = 65536,            /* bytes of one text field */
     MSG_LIST_MOST = 1 << 20,          /* elements of one list */
     MSG_HEAD_MOST = 16 << 20,         /* bytes of a message without its body */
-    MSG_CHUNK_MOST = 8 << 20,         /* bytes of one chunk's body */
+    MSG_CHUNK_MOST = 8 << 20,         /* bytes of one message's bodies */
 };
 
 /* Text or bytes; not NUL-terminated. Read: borrowed from the frame. */
@@ -64,7 +64,7 @@ struct msg_outcome {
     struct msg_text content_type, url_effective;
 };
 
-enum msg_kind { MSG_BEAT, MSG_NEWS, MSG_TASK, MSG_CHUNK, MSG_STORED, MSG_FAILED, MSG_KINDS };
+enum msg_kind { MSG_BEAT, MSG_NEWS, MSG_TASKS, MSG_CHUNKS, MSG_STORED, MSG_FAILED, MSG_KINDS };
 
 struct msg_beat {
     struct msg_text role, host, inbox, intake, dest;
@@ -86,20 +86,33 @@ struct msg_news {
 };
 
 struct msg_task {
-    uint64_t n, d, task;
+    uint64_t d, task;
     struct msg_text url, key;
 };
 
+struct msg_tasks {
+    uint64_t n;
+    struct { const struct msg_task *v; uint32_t count; } items;
+};
+
+/* A piece of a body. */
 struct msg_chunk {
-    uint64_t n, d, task, offset;
-    bool first, last, closed;
-    uint64_t sum;   /* XXH3-64 of this chunk's body, seed 0 */
+    uint64_t d, task, offset, len;
+    bool first, last;
+    uint64_t sum;   /* XXH3-64 of its bytes, seed 0 */
     /* first */
     struct msg_text url, key, content_type;
     /* last */
     uint64_t total;
     struct msg_text digest, url_effective;
     uint64_t response_code, time_us;
+    const uint8_t *bytes;  /* len of them; read: borrowed from the frame. Not a field. */
+};
+
+struct msg_chunks {
+    uint64_t n;
+    bool closed;
+    struct { const struct msg_chunk *v; uint32_t count; } items;
 };
 
 /* `stored` and `failed`: items[i] is this worker's outcome number o + i. */
@@ -115,15 +128,13 @@ struct msg {
     union {
         struct msg_beat beat;
         struct msg_news news;
-        struct msg_task task;
-        struct msg_chunk chunk;
+        struct msg_tasks tasks;
+        struct msg_chunks chunks;
         struct msg_outcomes outcomes;
     };
-    const uint8_t *body;        /* borrowed from the frame; chunk only */
-    size_t body_len;
 };
 
-/* Appends the map (not the body) to `b`. 0, or -1 (buf_add). */
+/* Appends the map (not the bodies of chunks) to `b`. 0, or -1 (buf_add). */
 int msg_write(struct buf *b, const struct msg *m);
 
 /* Keeps what a read message's lists stand in; one per loop. */

@@ -129,6 +129,24 @@ int wire_send(struct wire *w, const void *data, size_t len)
     return sent(zmq_send(w->socket, data, len, ZMQ_DONTWAIT));
 }
 
+int wire_send_two(struct wire *w, const void *a, size_t a_len, const void *b, size_t b_len)
+{
+    zmq_msg_t m;
+    if (zmq_msg_init_size(&m, a_len + b_len))
+        return -1;
+    char *at = zmq_msg_data(&m);
+    memcpy(at, a, a_len);
+    if (b_len)
+        memcpy(at + a_len, b, b_len);
+    int got = sent(zmq_msg_send(&m, w->socket, ZMQ_DONTWAIT));
+    if (got == 1)
+        return 1;
+    int err = errno;
+    zmq_msg_close(&m);
+    errno = err;
+    return got;
+}
+
 /* The block a failed send gives back: closing its message must not free it. */
 static _Thread_local void *given_back;
 

@@ -247,11 +247,11 @@ static void hear(struct worker *w, const struct frame *f)
         say(SAY_DEBUG, "dropped a message (%s)", why);
         return;
     }
-    if (m.to != w->member || (m.kind != MSG_NEWS && m.kind != MSG_TASK)) {
+    if (m.to != w->member || (m.kind != MSG_NEWS && m.kind != MSG_TASKS)) {
         w->dropped++;
         return;
     }
-    uint64_t n = m.kind == MSG_NEWS ? m.news.n : m.task.n;
+    uint64_t n = m.kind == MSG_NEWS ? m.news.n : m.tasks.n;
     if (m.kind == MSG_NEWS)
         follow(w, &m);
     /* At or below the mark: an old pipe's rest after a reconnect. */
@@ -262,8 +262,9 @@ static void hear(struct worker *w, const struct frame *f)
     w->mark = n;
     if (m.kind == MSG_NEWS)
         hear_news(w, &m.news);
-    else if (w->role.task && !w->over)
-        w->role.task(w->role.arg, &m.task);
+    for (uint32_t i = 0; m.kind == MSG_TASKS && i < m.tasks.items.count; i++)
+        if (w->role.task && !w->over)
+            w->role.task(w->role.arg, &m.tasks.items.v[i]);
 }
 
 void worker_listen(struct worker *w)

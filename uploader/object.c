@@ -8,10 +8,17 @@
 
 #include "lib/say.h"
 
+/* A message's bytes, kept while a piece of it is needed. The loop's thread counts. */
+struct parcel {
+    struct frame frame;
+    unsigned pieces;
+};
+
 /* One chunk's bytes, on their way into the store. */
 struct piece {
-    struct frame frame;
-    size_t skip;         /* the body begins so far into the frame */
+    struct parcel *parcel;
+    const uint8_t *bytes;  /* in the parcel's frame */
+    size_t len;
     struct piece *next;
 };
 
@@ -49,13 +56,21 @@ static char *copy_text(struct msg_text t)
     return s;
 }
 
+static void release(struct objects *all, struct parcel *p)
+{
+    if (--p->pieces)
+        return;
+    all->buffered_bytes -= p->frame.len;
+    wire_release(&p->frame);
+    free(p);
+}
+
 static void free_pieces(struct objects *all, struct piece **list)
 {
     while (*list) {
         struct piece *p = *list;
         *list = p->next;
-        all->buffered_bytes -= p->frame.len;
-        wire_release(&p->frame);
+        release(all, p->parcel);
         free(p);
     }
 }
@@ -85,8 +100,7 @@ static void run(struct job *job)
     if (!o->handle && !(o->handle = ops->begin(o->all->store, o->key, o->d)))
         o->err = errno ? errno : EIO;
     for (struct piece *p = o->writing; p && !o->err; p = p->next)
-        if (p->frame.len > p->skip &&
-            ops->write(o->handle, p->frame.data + p->skip, p->frame.len - p->skip))
+        if (p->len && ops->write(o->handle, p->bytes, p->len))
             o->err = errno ? errno : EIO;
     if (o->err || !o->commit)
         return;
@@ -183,16 +197,15 @@ static struct object *find(struct objects *all, uint64_t d)
     return o;
 }
 
-static struct object *begin(struct objects *all, const struct msg *m)
+static struct object *begin(struct objects *all, const struct msg_chunk *c, uint64_t from)
 {
-    const struct msg_chunk *c = &m->chunk;
     struct object *o = calloc(1, sizeof *o);
     if (!o)
         say_die(EXIT_TEMP, "out of memory");
     o->all = all;
     o->d = c->d;
     o->task = c->task;
-    o->fetcher = m->from;
+    o->fetcher = from;
     o->pieces_end = &o->pieces;
     o->since_ms = clock_ms();
     o->key = copy_text(c->key);
@@ -203,44 +216,41 @@ static struct object *begin(struct objects *all, const struct msg *m)
 }
 
 /* Why this chunk cannot be the next one of `o`, or NULL. */
-static const char *wrong(const struct object *o, const struct msg *m)
+static const char *wrong(const struct object *o, const struct msg_chunk *c, uint64_t from)
 {
-    const struct msg_chunk *c = &m->chunk;
-    if (o->complete || o->fetcher != m->from || c->offset != o->next_offset ||
+    if (o->complete || o->fetcher != from || c->offset != o->next_offset ||
         c->first != (o->next_offset == 0 && !o->pieces && !o->busy && !o->handle))
         return "a chunk at the wrong offset";
-    if (c->sum != XXH3_64bits(m->body, m->body_len))
+    if (c->sum != XXH3_64bits(c->bytes, c->len))
         return "a chunk whose sum is wrong";
-    if (c->last && c->total != c->offset + m->body_len)
+    if (c->last && c->total != c->offset + c->len)
         return "a body of another length than its last chunk says";
     return NULL;
 }
 
-static void add_piece(struct object *o, struct frame *f, const struct msg *m)
+static void add_piece(struct object *o, struct parcel *parcel, const struct msg_chunk *c)
 {
     struct piece *p = malloc(sizeof *p);
     if (!p)
         say_die(EXIT_TEMP, "out of memory");
-    p->skip = (size_t)(m->body - f->data);
-    p->next = NULL;
-    wire_move(&p->frame, f);
-    o->all->buffered_bytes += p->frame.len;
+    *p = (struct piece){parcel, c->bytes, c->len, NULL};
+    parcel->pieces++;
     *o->pieces_end = p;
     o->pieces_end = &p->next;
 }
 
-void objects_chunk(struct objects *all, struct frame *f, const struct msg *m)
+static void take_chunk(struct objects *all, struct parcel *parcel, const struct msg_chunk *c,
+                       uint64_t from)
 {
-    const struct msg_chunk *c = &m->chunk;
     struct object *o = find(all, c->d);
     const char *why = NULL;
     bool fresh = !o;
     if (!o)
-        o = begin(all, m);
+        o = begin(all, c, from);
     if (c->last && o->refused)
         o->complete = true;
     if (!o->unwanted)
-        why = wrong(o, m);
+        why = wrong(o, c, from);
     if (fresh && !why && !store_key_ok(c->key.s, c->key.len)) {
         o->complete = c->last;
         refuse(o, "store", "the key has characters that no name of ours has", false);
@@ -251,7 +261,7 @@ void objects_chunk(struct objects *all, struct frame *f, const struct msg *m)
         if (o->complete && !o->busy)
             free_object(o);
     } else {
-        o->next_offset += m->body_len;
+        o->next_offset += c->len;
         if (c->last) {
             o->complete = true;
             o->since_ms = clock_ms();
@@ -260,10 +270,26 @@ void objects_chunk(struct objects *all, struct frame *f, const struct msg *m)
             o->url_effective = copy_text(c->url_effective);
             msg_text_copy(c->digest, o->digest, sizeof o->digest);
         }
-        add_piece(o, f, m);
+        add_piece(o, parcel, c);
         hand_in(o);
     }
-    wire_release(f);
+}
+
+void objects_chunks(struct objects *all, struct frame *f, const struct msg *m)
+{
+    struct parcel *parcel = malloc(sizeof *parcel);
+    if (!parcel)
+        say_die(EXIT_TEMP, "out of memory");
+    const uint8_t *before = f->data;
+    wire_move(&parcel->frame, f);
+    parcel->pieces = 1; /* ours */
+    all->buffered_bytes += parcel->frame.len;
+    for (uint32_t i = 0; i < m->chunks.items.count; i++) {
+        struct msg_chunk c = m->chunks.items.v[i];
+        c.bytes = parcel->frame.data + (c.bytes - before);
+        take_chunk(all, parcel, &c, m->from);
+    }
+    release(all, parcel);
 }
 
 void objects_cancel(struct objects *all, uint64_t d)

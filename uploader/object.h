@@ -27,8 +27,8 @@ struct objects {
     uint64_t buffered_bytes; /* received and not written yet */
 };
 
-/* Takes a chunk with a d. `m` was read from *f, which is taken. */
-void objects_chunk(struct objects *o, struct frame *f, const struct msg *m);
+/* Takes the chunks of a message. `m` was read from *f, which is taken. */
+void objects_chunks(struct objects *o, struct frame *f, const struct msg *m);
 /* Takes back what the pool has done: receipts, failures. */
 void objects_collect(struct objects *o);
 /* The feeder says nobody waits for d any more. */

@@ -7,6 +7,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
+
+enum { PATIENCE_MS = 2 };
+
 struct queue {
     struct job *head, **end;
 };
@@ -16,8 +20,9 @@ struct pool {
     pthread_cond_t wake;
     struct queue todo, done;  /* under lock */
     bool closing;             /* under lock */
+    int idle;                 /* under lock: threads that wait for a job */
+    int64_t moved_ms;         /* under lock: when a job was last taken, or came into none */
     struct queue fresh;       /* the loop's: not handed in yet */
-    int fresh_count;
     int event_fd, count;
     pthread_t *threads;
 };
@@ -51,11 +56,14 @@ static void *work(void *arg)
     struct pool *p = arg;
     pthread_mutex_lock(&p->lock);
     for (;;) {
+        p->idle++;
         while (!p->todo.head && !p->closing)
             pthread_cond_wait(&p->wake, &p->lock);
+        p->idle--;
         if (!p->todo.head)
             break;
         struct job *job = take_one(&p->todo);
+        p->moved_ms = clock_ms();
         pthread_mutex_unlock(&p->lock);
         job->run(job);
         pthread_mutex_lock(&p->lock);
@@ -120,22 +128,32 @@ void pool_add(struct pool *p, struct job *job)
 {
     job->next = NULL;
     put(&p->fresh, job, &job->next);
-    p->fresh_count++;
 }
 
 void pool_go(struct pool *p)
 {
-    if (!p->fresh_count)
-        return;
-    struct job **end = p->fresh.end, *first = take_all(&p->fresh);
+    int64_t now = clock_ms();
     pthread_mutex_lock(&p->lock);
-    put(&p->todo, first, end);
-    if (p->fresh_count == 1)
+    bool stuck = p->todo.head && now - p->moved_ms >= PATIENCE_MS;
+    if (p->fresh.head) {
+        if (!p->todo.head)
+            p->moved_ms = now;
+        struct job **end = p->fresh.end, *first = take_all(&p->fresh);
+        put(&p->todo, first, end);
+    }
+    if (p->todo.head && p->idle && (stuck || p->idle == p->count)) {
+        p->moved_ms = now; /* patience anew for the one after it */
         pthread_cond_signal(&p->wake);
-    else
-        pthread_cond_broadcast(&p->wake);
+    }
     pthread_mutex_unlock(&p->lock);
-    p->fresh_count = 0;
+}
+
+int64_t pool_sleep_ms(struct pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    bool waiting = p->todo.head && p->idle;
+    pthread_mutex_unlock(&p->lock);
+    return waiting ? PATIENCE_MS : INT32_MAX;
 }
 
 int pool_fd(const struct pool *p)

@@ -1,10 +1,14 @@
 /* pool.h - threads for calls that can take seconds, so that the loop keeps beating.
  *
+ * One thread does the work while it keeps up; another is woken only when jobs have waited for
+ * PATIENCE_MS: waking costs more than a write into a fast store.
+ *
  * Hides:   pthreads. Only pool.c includes <pthread.h>.
  * Threads: pool_* from the loop's thread; job->run from a pool thread; a job that was handed
  *          in is untouched by the loop until it comes back. */
 #ifndef SLUICE_POOL_H
 #define SLUICE_POOL_H
+#include <stdint.h>
 
 struct job {
     void (*run)(struct job *job);
@@ -19,9 +23,11 @@ struct pool *pool_open(int threads);
 void pool_stop(struct pool *p);
 void pool_close(struct pool *p);
 
-/* Hands jobs in (borrowed until they come back). Collected until pool_go(): one wake-up a turn. */
+/* Hands jobs in (borrowed until they come back). Collected until pool_go(), once a turn. */
 void pool_add(struct pool *p, struct job *job);
 void pool_go(struct pool *p);
+/* How long the loop may sleep before it should call pool_go() again. */
+int64_t pool_sleep_ms(struct pool *p);
 
 /* Readable when jobs have come back. */
 int pool_fd(const struct pool *p);

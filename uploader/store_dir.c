@@ -4,20 +4,19 @@
  * uploader leaves nothing. Where the file system has no O_TMPFILE, a name of our own under
  * PATH, locked while we live, serves; stale ones are removed at the start.
  *
- * Source: open(2) O_TMPFILE, linkat(2), openat2(2) RESOLVE_BENEATH. */
+ * Source: open(2) O_TMPFILE, linkat(2). */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/say.h"
+#include "uploader/parents.h"
 #include "uploader/store.h"
 
 static const char TEMP_PREFIX[] = ".sluice-";
@@ -26,12 +25,15 @@ enum { TEMP_NAME = 64, COPY_BYTES = 65536 };
 struct dir {
     int fd;
     struct store_settings settings;
+    struct parents *parents;
     bool unnamed;  /* O_TMPFILE works here */
+    bool by_fd;    /* a descriptor can be linked by itself, not only through /proc */
 };
 
 struct file {
     struct dir *dir;  /* borrowed */
-    int fd, parent;   /* both owned */
+    int fd;                 /* owned */
+    struct parent *parent;  /* the directory of its key; NULL: not open */
     uint64_t bytes;
     char temp[TEMP_NAME];  /* below dir->fd; "" while the file has no name */
     const char *name;      /* last part of key */
@@ -54,6 +56,23 @@ static void remove_stale(int dirfd)
         closedir(d);
 }
 
+/* What the file system and our rights allow: AT_EMPTY_PATH wants CAP_DAC_READ_SEARCH, before
+ * Linux 6.10 even for a file that we made. */
+static void probe(struct dir *d)
+{
+    char name[TEMP_NAME];
+    int fd = openat(d->fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    d->unnamed = fd >= 0;
+    if (fd < 0)
+        return;
+    snprintf(name, sizeof name, "%s%016llx-probe", TEMP_PREFIX,
+             (unsigned long long)d->settings.member);
+    d->by_fd = linkat(fd, "", d->fd, name, AT_EMPTY_PATH) == 0;
+    if (d->by_fd)
+        unlinkat(d->fd, name, 0);
+    close(fd);
+}
+
 static void *dir_open(const char *path, const struct store_settings *s)
 {
     if (mkdir(path, 0777) && errno != EEXIST) {
@@ -71,10 +90,10 @@ static void *dir_open(const char *path, const struct store_settings *s)
     if (!d)
         say_die(EXIT_TEMP, "out of memory");
     *d = (struct dir){.fd = fd, .settings = *s};
-    int probe = openat(fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
-    d->unnamed = probe >= 0;
-    if (probe >= 0)
-        close(probe);
+    d->parents = parents_open(fd);
+    if (!d->parents)
+        say_die(EXIT_TEMP, "out of memory");
+    probe(d);
     remove_stale(fd);
     return d;
 }
@@ -82,45 +101,9 @@ static void *dir_open(const char *path, const struct store_settings *s)
 static void dir_close(void *store)
 {
     struct dir *d = store;
+    parents_close(d->parents);
     close(d->fd);
     free(d);
-}
-
-/* Opens the directory `path` below d, following no link out of it. */
-static int open_below(const struct dir *d, const char *path)
-{
-    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
-    int fd = (int)syscall(SYS_openat2, d->fd, path, &how, sizeof how);
-    if (fd < 0 && errno == ENOSYS)
-        fd = openat(d->fd, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    return fd;
-}
-
-/* The directory that `key` belongs into, made where it is missing. */
-static int open_parent(const struct dir *d, char *key)
-{
-    char *slash = strrchr(key, '/');
-    if (!slash)
-        return open_below(d, ".");
-    *slash = '\0';
-    int fd = open_below(d, key);
-    for (char *s = key; fd < 0 && errno == ENOENT && s;) {
-        s = strchr(s, '/');
-        if (s)
-            *s = '\0';
-        int bad = mkdirat(d->fd, key, 0777) && errno != EEXIST;
-        if (s)
-            *s++ = '/';
-        if (bad)
-            break;
-        if (!s)
-            fd = open_below(d, key);
-        else
-            errno = ENOENT;
-    }
-    *slash = '/';
-    return fd;
 }
 
 static int open_temp(struct file *f, uint64_t d)
@@ -142,8 +125,8 @@ static void dir_drop(void *object)
         unlinkat(f->dir->fd, f->temp, 0);
     if (f->fd >= 0)
         close(f->fd);
-    if (f->parent >= 0)
-        close(f->parent);
+    if (f->parent)
+        parents_put(f->dir->parents, f->parent);
     free(f);
 }
 
@@ -155,10 +138,10 @@ static void *dir_begin(void *store, const char *key, uint64_t d)
     strcpy(f->key, key);
     f->dir = store;
     f->fd = -1;
-    f->parent = open_parent(f->dir, f->key);
     char *slash = strrchr(f->key, '/');
     f->name = slash ? slash + 1 : f->key;
-    if (f->parent < 0 || (f->fd = open_temp(f, d)) < 0) {
+    f->parent = parents_get(f->dir->parents, f->key, slash ? (size_t)(slash - f->key) : 0);
+    if (!f->parent || (f->fd = open_temp(f, d)) < 0) {
         int err = errno;
         f->temp[0] = '\0';
         dir_drop(f);
@@ -187,6 +170,8 @@ static int dir_write(void *object, const void *data, size_t len)
 static int link_unnamed(const struct file *f, int dirfd, const char *name)
 {
     char self[40];
+    if (f->dir->by_fd)
+        return linkat(f->fd, "", dirfd, name, AT_EMPTY_PATH);
     snprintf(self, sizeof self, "/proc/self/fd/%d", f->fd);
     return linkat(AT_FDCWD, self, dirfd, name, AT_SYMLINK_FOLLOW);
 }
@@ -195,8 +180,8 @@ static int link_unnamed(const struct file *f, int dirfd, const char *name)
 static int put_if_absent(struct file *f)
 {
     if (f->dir->unnamed)
-        return link_unnamed(f, f->parent, f->name);
-    return linkat(f->dir->fd, f->temp, f->parent, f->name, 0);
+        return link_unnamed(f, f->parent->fd, f->name);
+    return linkat(f->dir->fd, f->temp, f->parent->fd, f->name, 0);
 }
 
 static int replace(struct file *f, uint64_t unique)
@@ -209,7 +194,7 @@ static int replace(struct file *f, uint64_t unique)
             return -1;
         }
     }
-    if (renameat(f->dir->fd, f->temp, f->parent, f->name))
+    if (renameat(f->dir->fd, f->temp, f->parent->fd, f->name))
         return -1;
     f->temp[0] = '\0';
     return 0;
@@ -218,7 +203,7 @@ static int replace(struct file *f, uint64_t unique)
 /* Size and digest of what is there. */
 static int describe(const struct file *f, enum digest_kind kind, struct store_result *r)
 {
-    int fd = openat(f->parent, f->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = openat(f->parent->fd, f->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     struct digest *d = digest_open(kind);
     char *copy = malloc(COPY_BYTES);
     ssize_t n = -1;
@@ -250,7 +235,7 @@ static int dir_commit(void *object, enum digest_kind kind, struct store_result *
     if (bad && errno == EEXIST)
         bad = s->overwrite ? replace(f, (uint64_t)(uintptr_t)f) : describe(f, kind, r);
     if (!bad && s->fsync) {
-        int fd = openat(f->parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int fd = openat(f->parent->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         bad = fd < 0 || fsync(fd);
         if (fd >= 0)
             close(fd);

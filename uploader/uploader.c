@@ -101,24 +101,24 @@ static struct peer *peer_of(struct uploader *u, uint64_t id)
 }
 
 /* Takes a frame of the intake. */
-static void take_chunk(struct uploader *u, struct frame *f)
+static void take_frame(struct uploader *u, struct frame *f)
 {
     struct msg m;
     const char *why = "another's";
-    if (msg_read(u->reader, f->data, f->len, &m, &why) || m.kind != MSG_CHUNK ||
+    if (msg_read(u->reader, f->data, f->len, &m, &why) || m.kind != MSG_CHUNKS ||
         m.to != worker_member(u->worker) || memcmp(m.run, worker_run(u->worker), ID_RUN_BYTES) ||
-        m.chunk.n <= peer_of(u, m.from)->mark) {
-        say(SAY_DEBUG, "dropped a chunk (%s)", why);
+        m.chunks.n <= peer_of(u, m.from)->mark) {
+        say(SAY_DEBUG, "dropped a message (%s)", why);
         worker_count_dropped(u->worker);
         wire_release(f);
         return;
     }
     struct peer *p = peer_of(u, m.from);
-    p->mark = m.chunk.n;
+    p->mark = m.chunks.n;
     p->heard_ms = worker_now_ms(u->worker);
-    p->closed = m.chunk.closed;
-    if (m.chunk.d)
-        objects_chunk(&u->objects, f, &m);
+    p->closed = m.chunks.closed;
+    if (m.chunks.items.count)
+        objects_chunks(&u->objects, f, &m);
     wire_release(f);
 }
 
@@ -127,7 +127,7 @@ static void take_chunks(struct uploader *u)
     struct frame f = {0};
     int64_t until_ms = clock_ms() + TAKE_MS;
     while (may_read(u) && wire_recv(u->intake, &f) == 1) {
-        take_chunk(u, &f);
+        take_frame(u, &f);
         if (clock_ms() >= until_ms)
             break;
     }
@@ -245,6 +245,8 @@ static void wait_for_news(struct uploader *u)
     int64_t sleep_ms = worker_sleep_ms(u->worker);
     if (may_read(u) && wire_ready(u->intake))
         sleep_ms = 0;
+    if (pool_sleep_ms(u->pool) < sleep_ms)
+        sleep_ms = pool_sleep_ms(u->pool);
     loop_wait(u->loop, sleep_ms);
 }
 

@@ -7,6 +7,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static int add_bytes(struct buf *b, const struct msg *m)
+{
+    for (uint32_t i = 0; m->kind == MSG_CHUNKS && i < m->chunks.items.count; i++)
+        if (buf_add(b, m->chunks.items.v[i].bytes, m->chunks.items.v[i].len))
+            return -1;
+    return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct msg_reader *r;
@@ -17,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (msg_read(r, data, size, &m, &why))
         return 0;
     struct buf b = buf_make(MSG_HEAD_MOST);
-    if (msg_write(&b, &m) == 0 && msg_read(r, b.data, b.len, &again, &why))
+    if (msg_write(&b, &m) == 0 && add_bytes(&b, &m) == 0 && msg_read(r, b.data, b.len, &again, &why))
         abort();
     buf_free(&b);
     return 0;

@@ -10,32 +10,40 @@
 
 #include "lib/msg.h"
 
-static struct msg a_chunk(void)
+/* Two chunks: "hello", which is the end of a body, and an empty one. */
+static struct msg two_chunks(void)
 {
-    struct msg m = {.kind = MSG_CHUNK, .run = "0123456789abcde", .from = 7, .to = UINT64_MAX};
-    m.chunk = (struct msg_chunk){.n = 1, .d = (uint64_t)1 << 40, .task = 3, .offset = 4,
-                                 .last = true, .sum = 99, .total = 9, .response_code = 200};
-    m.chunk.digest = msg_text("sha256:00");
+    static struct msg_chunk items[2];
+    struct msg m = {.kind = MSG_CHUNKS, .run = "0123456789abcde", .from = 7, .to = UINT64_MAX};
+    items[0] = (struct msg_chunk){.d = (uint64_t)1 << 40, .task = 3, .offset = 4, .len = 5,
+                                  .last = true, .sum = 99, .total = 9, .response_code = 200};
+    items[0].digest = msg_text("sha256:00");
+    items[1] = (struct msg_chunk){.d = 5, .first = true, .last = true};
+    m.chunks.n = 1;
+    m.chunks.items.v = items;
+    m.chunks.items.count = 2;
     return m;
 }
 
-static void a_chunk_and_its_body_come_back(void **state)
+static void chunks_and_their_bytes_come_back(void **state)
 {
     struct buf b = buf_make(10000);
-    struct msg in = a_chunk(), out;
+    struct msg in = two_chunks(), out;
     struct msg_reader *r = msg_reader_open();
     const char *why;
     (void)state;
     assert_int_equal(msg_write(&b, &in), 0);
     buf_add(&b, "hello", 5);
     assert_int_equal(msg_read(r, b.data, b.len, &out, &why), 0);
-    assert_int_equal(out.kind, MSG_CHUNK);
+    assert_int_equal(out.kind, MSG_CHUNKS);
     assert_memory_equal(out.run, in.run, ID_RUN_BYTES);
-    assert_true(out.from == 7 && out.to == UINT64_MAX && out.chunk.d == in.chunk.d);
-    assert_true(out.chunk.last && !out.chunk.first && out.chunk.total == 9);
-    assert_int_equal(out.chunk.digest.len, 9);
-    assert_int_equal(out.body_len, 5);
-    assert_memory_equal(out.body, "hello", 5);
+    assert_true(out.from == 7 && out.to == UINT64_MAX && out.chunks.n == 1);
+    assert_int_equal(out.chunks.items.count, 2);
+    const struct msg_chunk *c = out.chunks.items.v;
+    assert_true(c[0].d == (uint64_t)1 << 40 && c[0].last && !c[0].first && c[0].total == 9);
+    assert_int_equal(c[0].digest.len, 9);
+    assert_memory_equal(c[0].bytes, "hello", 5);
+    assert_true(c[1].first && c[1].len == 0 && c[1].bytes == c[0].bytes + 5);
     msg_reader_close(r);
     buf_free(&b);
 }
@@ -69,7 +77,7 @@ static void lists_come_back(void **state)
 static void every_prefix_is_refused_and_every_flip_survived(void **state)
 {
     struct buf b = buf_make(10000);
-    struct msg in = a_chunk(), out;
+    struct msg in = two_chunks(), out;
     struct msg_reader *r = msg_reader_open();
     const char *why;
     (void)state;
@@ -92,7 +100,7 @@ static void another_version_a_missing_field_a_wrong_type_are_refused(void **stat
         {"\x81\xa1v\x02", 4, "v"},
         {"\x80", 1, "v"},
         {"\x82\xa1v\x01\xa4kind\xa3wat", 13, "kind"},
-        {"\x82\xa1v\x01\xa4kind\xa4task", 14, "run"},
+        {"\x82\xa1v\x01\xa4kind\xa5tasks", 15, "run"},
         {"\x90", 1, "not MessagePack"}};
     struct msg_reader *r = msg_reader_open();
     struct msg out;
@@ -105,18 +113,24 @@ static void another_version_a_missing_field_a_wrong_type_are_refused(void **stat
     msg_reader_close(r);
 }
 
-static void a_body_behind_another_kind_is_refused(void **state)
+static void bytes_that_no_chunk_claims_or_that_are_missing_are_refused(void **state)
 {
     struct buf b = buf_make(10000);
-    struct msg in = {.kind = MSG_TASK}, out;
+    struct msg task = {.kind = MSG_TASKS}, chunks = two_chunks(), out;
     struct msg_reader *r = msg_reader_open();
     const char *why;
     (void)state;
-    in.task.url = in.task.key = msg_text("x");
-    assert_int_equal(msg_write(&b, &in), 0);
+    assert_int_equal(msg_write(&b, &task), 0);
     assert_int_equal(msg_read(r, b.data, b.len, &out, &why), 0);
     buf_add(&b, "x", 1);
     assert_int_equal(msg_read(r, b.data, b.len, &out, &why), -1);
+    b.len = 0;
+    assert_int_equal(msg_write(&b, &chunks), 0);
+    buf_add(&b, "hell", 4);
+    assert_int_equal(msg_read(r, b.data, b.len, &out, &why), -1);
+    buf_add(&b, "o!", 2);
+    assert_int_equal(msg_read(r, b.data, b.len, &out, &why), -1);
+    assert_string_equal(why, "bytes");
     msg_reader_close(r);
     buf_free(&b);
 }
@@ -124,11 +138,11 @@ static void a_body_behind_another_kind_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_chunk_and_its_body_come_back),
+        cmocka_unit_test(chunks_and_their_bytes_come_back),
         cmocka_unit_test(lists_come_back),
         cmocka_unit_test(every_prefix_is_refused_and_every_flip_survived),
         cmocka_unit_test(another_version_a_missing_field_a_wrong_type_are_refused),
-        cmocka_unit_test(a_body_behind_another_kind_is_refused),
+        cmocka_unit_test(bytes_that_no_chunk_claims_or_that_are_missing_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,51 @@
+#include "fetcher/batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct msg_text keep(struct batch *b, struct msg_text t)
+{
+    b->texts += t.len;
+    char *at = b->room + BATCH_BYTES - b->texts;
+    if (t.len)
+        memcpy(at, t.s, t.len);
+    return (struct msg_text){at, t.len};
+}
+
+bool batch_add(struct batch *b, const struct msg_chunk *c, const void *body)
+{
+    size_t texts = (size_t)c->url.len + c->key.len + c->content_type.len + c->digest.len +
+                   c->url_effective.len;
+    if (!b->room && !(b->room = malloc(BATCH_BYTES)))
+        return false;
+    if (b->count == BATCH_ITEMS || b->bodies + b->texts + c->len + texts > BATCH_BYTES)
+        return false;
+    struct msg_chunk *kept = &b->items[b->count++];
+    *kept = *c;
+    kept->url = keep(b, c->url);
+    kept->key = keep(b, c->key);
+    kept->content_type = keep(b, c->content_type);
+    kept->digest = keep(b, c->digest);
+    kept->url_effective = keep(b, c->url_effective);
+    if (c->len)
+        memcpy(b->room + b->bodies, body, c->len);
+    b->bodies += c->len;
+    return true;
+}
+
+bool batch_is_full(const struct batch *b)
+{
+    return b->bodies >= BATCH_FULL || b->count == BATCH_ITEMS;
+}
+
+void batch_empty(struct batch *b)
+{
+    b->count = 0;
+    b->bodies = b->texts = 0;
+}
+
+void batch_free(struct batch *b)
+{
+    free(b->room);
+    *b = (struct batch){0};
+}

@@ -1,0 +1,113 @@
+#include "uploader/parents.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+struct parents {
+    int root;
+    pthread_mutex_t lock;
+    struct parent *kept[PARENTS_KEPT];  /* under lock; by hash, a newcomer takes the place */
+};
+
+struct parents *parents_open(int root)
+{
+    struct parents *ps = calloc(1, sizeof *ps);
+    if (!ps)
+        return NULL;
+    ps->root = root;
+    pthread_mutex_init(&ps->lock, NULL);
+    return ps;
+}
+
+static void let_go(struct parent *p)
+{
+    if (p && --p->users == 0) {
+        close(p->fd);
+        free(p);
+    }
+}
+
+void parents_close(struct parents *ps)
+{
+    for (int i = 0; i < PARENTS_KEPT; i++)
+        let_go(ps->kept[i]);
+    pthread_mutex_destroy(&ps->lock);
+    free(ps);
+}
+
+static int open_below(int root, const char *path)
+{
+    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    int fd = (int)syscall(SYS_openat2, root, *path ? path : ".", &how, sizeof how);
+    if (fd < 0 && errno == ENOSYS)
+        fd = openat(root, *path ? path : ".", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd;
+}
+
+/* Makes each directory on the way. */
+static int make_below(int root, char *path)
+{
+    for (char *s = path; s; s = s ? s + 1 : NULL) {
+        s = strchr(s, '/');
+        if (s)
+            *s = '\0';
+        int bad = mkdirat(root, path, 0777) && errno != EEXIST;
+        if (s)
+            *s = '/';
+        if (bad)
+            return -1;
+    }
+    return open_below(root, path);
+}
+
+static struct parent *open_parent(int root, const char *path, size_t len)
+{
+    struct parent *p = calloc(1, sizeof *p + len + 1);
+    if (!p)
+        return NULL;
+    memcpy(p->path, path, len);
+    p->users = 1;
+    p->fd = open_below(root, p->path);
+    if (p->fd < 0 && errno == ENOENT)
+        p->fd = make_below(root, p->path);
+    if (p->fd >= 0)
+        return p;
+    int err = errno;
+    free(p);
+    errno = err;
+    return NULL;
+}
+
+struct parent *parents_get(struct parents *ps, const char *path, size_t len)
+{
+    struct parent **place = &ps->kept[XXH3_64bits(path, len) % PARENTS_KEPT], *p;
+    pthread_mutex_lock(&ps->lock);
+    p = *place;
+    if (!p || strlen(p->path) != len || memcmp(p->path, path, len)) {
+        p = open_parent(ps->root, path, len);
+        if (p) {
+            let_go(*place);
+            *place = p;
+        }
+    }
+    if (p)
+        p->users++;
+    pthread_mutex_unlock(&ps->lock);
+    return p;
+}
+
+void parents_put(struct parents *ps, struct parent *p)
+{
+    pthread_mutex_lock(&ps->lock);
+    let_go(p);
+    pthread_mutex_unlock(&ps->lock);
+}

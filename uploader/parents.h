@@ -1,0 +1,29 @@
+/* parents.h - the directories that objects are put into, each opened once and made where it is
+ * missing.
+ *
+ * Nothing outside the root is reached: no link is followed on the way (openat2, RESOLVE_BENEATH).
+ * Memory: PARENTS_KEPT descriptors, and those in use.
+ * Threads: any. */
+#ifndef SLUICE_PARENTS_H
+#define SLUICE_PARENTS_H
+#include <stddef.h>
+
+enum { PARENTS_KEPT = 512 };
+
+struct parents;
+
+/* One directory; good until parents_put(). */
+struct parent {
+    int fd;      /* O_PATH */
+    int users;   /* the table's */
+    char path[]; /* below the root */
+};
+
+/* Gives a table (parents_close ends it) for the directory `root` (borrowed), NULL: no memory. */
+struct parents *parents_open(int root);
+void parents_close(struct parents *ps);
+
+/* The directory `len` bytes of `path` name ("" is the root); NULL with errno. */
+struct parent *parents_get(struct parents *ps, const char *path, size_t len);
+void parents_put(struct parents *ps, struct parent *p);
+#endif

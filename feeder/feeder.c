@@ -14,6 +14,7 @@
 #include "feeder/progress.h"
 #include "feeder/retry.h"
 #include "feeder/window.h"
+#include "lib/heap.h"
 #include "lib/opt.h"
 #include "lib/say.h"
 #include "lib/stop.h"
@@ -455,6 +456,7 @@ static int close_all(struct feeder *f)
 int main(int argc, char **argv)
 {
     static struct feeder f;
+    heap_setup();
     open_all(&f, argc, argv);
     for (;;) {
         crew_listen(&f.crew);

@@ -5,8 +5,8 @@
 
 static struct msg_text keep(struct batch *b, struct msg_text t)
 {
+    char *at = b->block + BATCH_HEAD_ROOM + BATCH_BODIES + b->texts;
     b->texts += t.len;
-    char *at = b->room + BATCH_BYTES - b->texts;
     if (t.len)
         memcpy(at, t.s, t.len);
     return (struct msg_text){at, t.len};
@@ -16,9 +16,10 @@ bool batch_add(struct batch *b, const struct msg_chunk *c, const void *body)
 {
     size_t texts = (size_t)c->url.len + c->key.len + c->content_type.len + c->digest.len +
                    c->url_effective.len;
-    if (!b->room && !(b->room = malloc(BATCH_BYTES)))
+    if (!b->block && !(b->block = malloc(BATCH_BLOCK)))
         return false;
-    if (b->count == BATCH_ITEMS || b->bodies + b->texts + c->len + texts > BATCH_BYTES)
+    if (b->count == BATCH_ITEMS || b->bodies + c->len > BATCH_BODIES ||
+        b->texts + texts > BATCH_TEXTS)
         return false;
     struct msg_chunk *kept = &b->items[b->count++];
     *kept = *c;
@@ -28,9 +29,14 @@ bool batch_add(struct batch *b, const struct msg_chunk *c, const void *body)
     kept->digest = keep(b, c->digest);
     kept->url_effective = keep(b, c->url_effective);
     if (c->len)
-        memcpy(b->room + b->bodies, body, c->len);
+        memcpy(batch_bodies(b) + b->bodies, body, c->len);
     b->bodies += c->len;
     return true;
+}
+
+char *batch_bodies(const struct batch *b)
+{
+    return b->block + BATCH_HEAD_ROOM;
 }
 
 bool batch_is_full(const struct batch *b)
@@ -46,6 +52,6 @@ void batch_empty(struct batch *b)
 
 void batch_free(struct batch *b)
 {
-    free(b->room);
+    free(b->block);
     *b = (struct batch){0};
 }

@@ -1,7 +1,7 @@
 /* batch.h - small bodies put together, so that one message carries many: a message costs more
  * than the bytes of a small body do.
  *
- * Memory: BATCH_BYTES per batch, whatever is added. */
+ * Memory: BATCH_BLOCK per batch, whatever is added. */
 #ifndef SLUICE_BATCH_H
 #define SLUICE_BATCH_H
 #include <stdbool.h>
@@ -11,22 +11,28 @@
 #include "lib/msg.h"
 
 enum {
-    BATCH_SMALL = 16384,  /* longer bodies go alone, without being copied */
-    BATCH_FULL = 32768,   /* bytes of bodies after which it should be sent */
-    BATCH_BYTES = 65536,  /* of bodies and texts */
-    BATCH_ITEMS = 128,
+    BATCH_SMALL = 65536,       /* longer bodies go alone, without being copied */
+    BATCH_FULL = 128 << 10,    /* bytes of bodies after which it should be sent */
+    BATCH_ITEMS = 64,
+    BATCH_HEAD_ROOM = 32 << 10, /* before the bodies, for the message's map */
+    BATCH_BODIES = 256 << 10,
+    BATCH_TEXTS = 64 << 10,
+    BATCH_BLOCK = BATCH_HEAD_ROOM + BATCH_BODIES + BATCH_TEXTS,
 };
 
 struct batch {
     struct msg_chunk items[BATCH_ITEMS];
     uint32_t count;
-    char *room;           /* owned; bodies from the front, their texts from the back */
+    char *block;          /* owned; room for the map, bodies, texts */
     size_t bodies, texts; /* bytes of each */
 };
 
 /* Copies a chunk of c->len bytes, texts and all. False: no room, or no memory. */
 bool batch_add(struct batch *b, const struct msg_chunk *c, const void *body);
 bool batch_is_full(const struct batch *b);
+/* The bodies, one after the other; BATCH_HEAD_ROOM bytes before them are free. */
+char *batch_bodies(const struct batch *b);
+/* Drops what is in it. The block may have been taken (b->block NULL then). */
 void batch_empty(struct batch *b);
 void batch_free(struct batch *b);
 #endif

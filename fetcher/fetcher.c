@@ -9,6 +9,7 @@
 #include "fetcher/guard.h"
 #include "fetcher/outlet.h"
 #include "fetcher/transfer.h"
+#include "lib/heap.h"
 #include "lib/opt.h"
 #include "lib/say.h"
 #include "lib/stop.h"
@@ -153,7 +154,10 @@ static void wake(void *arg, int fd, int ready)
 static void wait_for_news(struct fetcher *f)
 {
     int64_t sleep_ms = worker_sleep_ms(f->worker), xfers_ms = xfers_sleep_ms(f->xfers);
-    loop_wait(f->loop, sleep_ms < xfers_ms ? sleep_ms : xfers_ms);
+    int64_t flush_ms = outlets_sleep_ms(&f->outlets);
+    if (xfers_ms < sleep_ms)
+        sleep_ms = xfers_ms;
+    loop_wait(f->loop, flush_ms < sleep_ms ? flush_ms : sleep_ms);
 }
 
 static void open_all(struct fetcher *f, int argc, char **argv)
@@ -212,6 +216,7 @@ int main(int argc, char **argv)
 {
     static struct fetcher f;
     int status;
+    heap_setup();
     open_all(&f, argc, argv);
     for (;;) {
         worker_listen(f.worker);

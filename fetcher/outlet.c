@@ -9,6 +9,8 @@
 #include "lib/say.h"
 #include "lib/wire.h"
 
+enum { COMPANY_MS = 3 };  /* a small object waits no longer for others */
+
 static void wake(void *arg, int fd, int ready)
 {
     (void)fd, (void)ready;
@@ -149,6 +151,22 @@ static uint64_t note_sent(struct outlet *o, int got, uint64_t n)
     return n;
 }
 
+/* Sends the map and `len` bytes at *block + room as one message, as wire_send_block(): the map is
+ * put right before the bytes where `room` is enough for it. *block is NULL if it was taken. */
+static int send_joined(const struct outlets *os, const struct outlet *o, char **block, size_t room,
+                       size_t len)
+{
+    const struct buf *head = &os->head;
+    char *bytes = *block + room;
+    if (head->len > room)
+        return wire_send_two(o->wire, head->data, head->len, bytes, len);
+    memcpy(bytes - head->len, head->data, head->len);
+    int got = wire_send_block(o->wire, *block, bytes - head->len, head->len + len);
+    if (got == 1)
+        *block = NULL;
+    return got;
+}
+
 /* Sends what waits for company. False: no room now. */
 static bool flush(struct outlets *os, struct outlet *o)
 {
@@ -158,11 +176,16 @@ static bool flush(struct outlets *os, struct outlet *o)
     if (!o->wire || o->full)
         return false;
     write_head(os, o, o->batch_n, false, b->items, b->count);
-    int got = wire_send_two(o->wire, os->head.data, os->head.len, b->room, b->bodies);
-    if (!note_sent(o, got, o->batch_n))
+    if (!note_sent(o, send_joined(os, o, &b->block, BATCH_HEAD_ROOM, b->bodies), o->batch_n))
         return false;
     batch_empty(b);
     return true;
+}
+
+static void begin_batch(struct outlets *os, struct outlet *o)
+{
+    o->batch_n = os->next_n++;
+    o->flush_at_ms = clock_ms() + COMPANY_MS;
 }
 
 static uint64_t add_to_batch(struct outlets *os, struct outlet *o, const struct msg_chunk *c,
@@ -171,27 +194,11 @@ static uint64_t add_to_batch(struct outlets *os, struct outlet *o, const struct 
     if (!batch_add(&o->batch, c, body) && (!flush(os, o) || !batch_add(&o->batch, c, body)))
         return 0;
     if (o->batch.count == 1)
-        o->batch_n = os->next_n++;
+        begin_batch(os, o);
     uint64_t n = o->batch_n;
     if (batch_is_full(&o->batch))
         flush(os, o);
     return n;
-}
-
-/* Puts the map right before the body; into a larger block if it does not fit. */
-static char *join(struct outlets *os, char **block, size_t len)
-{
-    char *body = *block + OUTLET_HEAD_ROOM;
-    if (os->head.len > OUTLET_HEAD_ROOM) {
-        char *larger = malloc(os->head.len + len + 1);
-        if (!larger)
-            say_die(EXIT_TEMP, "out of memory");
-        if (len)
-            memcpy(larger + os->head.len, body, len);
-        memcpy(larger, os->head.data, os->head.len);
-        return larger;
-    }
-    return memcpy(body - os->head.len, os->head.data, os->head.len);
 }
 
 static uint64_t send_alone(struct outlets *os, struct outlet *o, const struct msg_chunk *c,
@@ -201,15 +208,7 @@ static uint64_t send_alone(struct outlets *os, struct outlet *o, const struct ms
         return 0;
     uint64_t n = os->next_n++;
     write_head(os, o, n, false, c, 1);
-    char *start = join(os, block, c->len);
-    bool moved = os->head.len > OUTLET_HEAD_ROOM;
-    void *owner = moved ? start : *block;
-    int got = wire_send_block(o->wire, owner, start, os->head.len + c->len);
-    if (moved) /* of the two blocks one is left over */
-        free(got == 1 ? *block : start);
-    if (got == 1)
-        *block = NULL;
-    return note_sent(o, got, n);
+    return note_sent(o, send_joined(os, o, block, OUTLET_HEAD_ROOM, c->len), n);
 }
 
 uint64_t outlet_send(struct outlets *os, struct outlet *o, struct msg_chunk *c, char **block)
@@ -227,7 +226,18 @@ void outlets_flush(struct outlets *os)
 {
     struct outlet *o;
     DL_FOREACH(os->list, o)
-        flush(os, o);
+        if (o->batch.count && clock_ms() >= o->flush_at_ms)
+            flush(os, o);
+}
+
+int64_t outlets_sleep_ms(const struct outlets *os)
+{
+    int64_t sleep_ms = INT32_MAX;
+    const struct outlet *o;
+    DL_FOREACH(os->list, o)
+        if (o->batch.count && !o->full && o->flush_at_ms - clock_ms() < sleep_ms)
+            sleep_ms = o->flush_at_ms - clock_ms();
+    return sleep_ms < 0 ? 0 : sleep_ms;
 }
 
 /* A message without chunks: "nothing new, but you have read so far". */
@@ -255,7 +265,7 @@ void outlets_turn(struct outlets *os)
             o->mark_moved_ms = now;
         }
         int64_t pause_ms = o->leaving && !o->open ? beat_ms / 10 : beat_ms;
-        if (flush(os, o) && o->wire && !o->full && clock_ms() - o->sent_ms >= pause_ms)
+        if (o->wire && clock_ms() - o->sent_ms >= pause_ms && flush(os, o))
             send_idle(os, o);
     }
 }

@@ -2,7 +2,7 @@
  *
  * An object stays with the outlet its first chunk went to. HWM in messages of a chunk each is the
  * bound, so "no room" is the normal way to be told to wait. Small whole objects share messages:
- * they are sent when enough have come together, or the turn ends.
+ * they are sent when enough have come together, or a few milliseconds have passed.
  *
  * Hides: wires to uploaders, message numbers, marks. */
 #ifndef SLUICE_OUTLET_H
@@ -25,6 +25,7 @@ struct outlet {
     uint64_t last_n;          /* last n sent to it */
     struct batch batch;       /* small objects not sent yet */
     uint64_t batch_n;         /* the number of the message they will be */
+    int64_t flush_at_ms;      /* clock; when they have waited long enough */
     unsigned open;            /* objects begun there and not ended */
     int64_t mark_moved_ms, listed_ms;  /* patience */
     int64_t sent_ms;          /* clock; last message to it */
@@ -58,8 +59,10 @@ struct outlet *outlets_pick(struct outlets *os);
 /* Sends a chunk whose body is the c->len bytes at *block + OUTLET_HEAD_ROOM. The number of the
  * message that carries it (*block is taken and NULL, or was copied), or 0: no room now. */
 uint64_t outlet_send(struct outlets *os, struct outlet *o, struct msg_chunk *c, char **block);
-/* Sends the small objects that wait for company; call at the end of a turn. */
+/* Sends the small objects that have waited for company long enough; call at the end of a turn. */
 void outlets_flush(struct outlets *os);
+/* How long the loop may sleep before it should do so again. */
+int64_t outlets_sleep_ms(const struct outlets *os);
 
 /* Once a turn: idle pipes get a message a beat, so that marks move; stuck ones a new socket. */
 void outlets_turn(struct outlets *os);

@@ -8,8 +8,9 @@
 enum { EVENTS_A_WAIT = 256 };
 
 struct watch {
-    loop_fn *fn;  /* NULL: not watched */
-    void *arg;    /* borrowed */
+    loop_fn *fn;      /* NULL: nobody to call */
+    void *arg;        /* borrowed */
+    uint32_t events;  /* what the kernel watches for; 0: not at all */
 };
 
 struct loop {
@@ -61,21 +62,34 @@ int loop_watch(struct loop *l, int fd, int events, loop_fn *fn, void *arg)
         return -1;
     struct epoll_event e = {.data.fd = fd};
     e.events = (events & LOOP_READ ? EPOLLIN : 0u) | (events & LOOP_WRITE ? EPOLLOUT : 0u);
-    if (epoll_ctl(l->epoll_fd, l->watches[fd].fn ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e)) {
+    struct watch *w = &l->watches[fd];
+    w->fn = fn;
+    w->arg = arg;
+    if (w->events == e.events)
+        return 0;
+    if (epoll_ctl(l->epoll_fd, w->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e)) {
         /* The fd may have been closed and opened anew without our knowing (libcurl does). */
-        if (errno != ENOENT || epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &e))
+        if (errno != ENOENT || epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &e)) {
+            *w = (struct watch){0};
             return -1;
+        }
     }
-    l->watches[fd] = (struct watch){fn, arg};
+    w->events = e.events;
     return 0;
 }
 
 void loop_unwatch(struct loop *l, int fd)
 {
-    if (fd < 0 || fd >= l->size || !l->watches[fd].fn)
+    if (fd < 0 || fd >= l->size || !l->watches[fd].events)
         return;
     epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
     l->watches[fd] = (struct watch){0};
+}
+
+void loop_rest(struct loop *l, int fd)
+{
+    if (fd >= 0 && fd < l->size)
+        l->watches[fd].fn = NULL;
 }
 
 void loop_wait(struct loop *l, int64_t timeout_ms)
@@ -91,5 +105,7 @@ void loop_wait(struct loop *l, int64_t timeout_ms)
         struct watch w = l->watches[fd];
         if (w.fn)
             w.fn(w.arg, fd, (e & EPOLLIN ? LOOP_READ : 0) | (e & EPOLLOUT ? LOOP_WRITE : 0));
+        else
+            loop_unwatch(l, fd); /* one that rests would wake us for ever */
     }
 }

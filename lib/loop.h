@@ -20,6 +20,9 @@ void loop_close(struct loop *l);
 int loop_watch(struct loop *l, int fd, int events, loop_fn *fn, void *arg);
 /* Forget `fd`; not watched: no matter. Call it before the fd is closed. */
 void loop_unwatch(struct loop *l, int fd);
+/* For one that will be watched again soon: nobody is called, but the kernel keeps watching, so that
+ * both changes cost no system call. loop_unwatch() before it is closed. */
+void loop_rest(struct loop *l, int fd);
 
 /* Sleeps until something is ready or `timeout_ms` is over (0: just look), calls what is. */
 void loop_wait(struct loop *l, int64_t timeout_ms);

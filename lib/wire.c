@@ -9,7 +9,8 @@
 enum {
     ENDPOINT_MAX = 256,
     BACKLOG = 1024,           /* many workers start at once */
-    RECONNECT_MS = 100,       /* no RECONNECT_IVL_MAX: a back-off of 5 s cost 1.9 s after a restart */
+    RECONNECT_MS = 10,        /* doubled up to the most: programs start in any order, and the first */
+    RECONNECT_MOST_MS = 100,  /* waits for the last; after a restart seconds would be lost */
     HANDSHAKE_MS = 5000,      /* idle connections of strangers */
     HEARTBEAT_MS = 2000,      /* half-open tcp peers of an inbox */
     HEARTBEAT_TIMEOUT_MS = 8000,
@@ -53,6 +54,7 @@ static int configure(void *s, enum wire_role role, struct wire_limits limits)
     int64_t max = limits.max_msg_bytes < 1024 ? 1024 : (int64_t)limits.max_msg_bytes;
     if (set(s, ZMQ_LINGER, 0) || set(s, push ? ZMQ_SNDHWM : ZMQ_RCVHWM, limits.hwm) ||
         set(s, ZMQ_IPV6, 1) || set(s, ZMQ_RECONNECT_IVL, RECONNECT_MS) ||
+        set(s, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MOST_MS) ||
         set(s, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS) || set(s, ZMQ_BACKLOG, BACKLOG) ||
         zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &max, sizeof max))
         return -1;

@@ -17,6 +17,8 @@ enum {
     AT_ONCE_MS = 1,         /* beats because slots are free */
     FIRST_BEAT_MS = 1000,   /* until the feeder has told the lease */
     OUTCOMES_A_MESSAGE = 256,
+    OUTCOMES_ENOUGH = 64,   /* for a message; fewer wait for company, */
+    COMPANY_MS = 5,         /* but no longer than this */
     GOODBYE_MS = 500,       /* for the feeder's answer to our last beat */
 };
 
@@ -72,6 +74,7 @@ struct worker {
     struct kept *oldest, **end;  /* outcomes not covered, in order of o */
     struct kept *unsent;         /* first of them not sent since the last repeat */
     uint64_t next_o, oldest_o, unsent_o;  /* numbers of the next, of oldest, of unsent */
+    int64_t send_at_ms;          /* clock; when unsent ones have waited for company long enough */
     uint32_t kept_count;
     int64_t sent_ms;            /* clock; when the oldest uncovered one was last sent or moved */
 
@@ -324,6 +327,7 @@ void worker_outcome(struct worker *w, bool stored, const struct msg_outcome *o)
     if (!w->unsent) {
         w->unsent = k;
         w->unsent_o = w->next_o;
+        w->send_at_ms = clock_ms() + COMPANY_MS;
     }
     w->next_o++;
     w->kept_count++;
@@ -334,12 +338,20 @@ uint32_t worker_uncovered(const struct worker *w)
     return w->kept_count;
 }
 
+static bool outcomes_due(const struct worker *w)
+{
+    return w->unsent && (w->leaving || w->next_o - w->unsent_o >= OUTCOMES_ENOUGH ||
+                         clock_ms() >= w->send_at_ms);
+}
+
 static void send_outcomes(struct worker *w)
 {
     if (w->oldest && !w->unsent && clock_ms() - w->sent_ms > 3 * w->beat_ms) {
         repeat_outcomes(w);
         w->sent_ms = clock_ms();
     }
+    if (!outcomes_due(w))
+        return;
     while (w->unsent && w->feeder_member) {
         struct msg_outcome items[OUTCOMES_A_MESSAGE];
         struct kept *k = w->unsent;
@@ -351,8 +363,10 @@ static void send_outcomes(struct worker *w)
         m.outcomes.o = w->unsent_o;
         m.outcomes.items.v = items;
         m.outcomes.items.count = count;
-        if (send(w, &m) != 1)
+        if (send(w, &m) != 1) {
+            w->send_at_ms = clock_ms() + SOON_MS; /* its wire wakes us before, if it can */
             return;
+        }
         w->unsent = k;
         w->unsent_o += count;
     }
@@ -453,7 +467,10 @@ int64_t worker_sleep_ms(struct worker *w)
 {
     if (wire_ready(w->inbox))
         return 0;
-    int64_t left = w->next_beat_ms - clock_ms();
+    int64_t due = w->next_beat_ms;
+    if (w->unsent && w->feeder_member && w->send_at_ms < due)
+        due = w->send_at_ms;
+    int64_t left = due - clock_ms();
     if (w->empty && left > 50)
         left = 50;
     return left < 0 ? 0 : left < w->beat_ms ? left : w->beat_ms;

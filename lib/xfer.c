@@ -34,6 +34,8 @@ struct xfers {
     struct xfer_settings settings;
     struct xfer_calls calls;
     struct curl_slist *headers;
+    bool *connections;          /* by fd; owned */
+    int connections_size;
     struct xfer *active, *spare;
     int64_t due_ms;             /* clock; libcurl's timer, -1: none */
     int64_t looked_ms;
@@ -50,11 +52,33 @@ static void on_fd(void *arg, int fd, int ready)
                              &running);
 }
 
+/* Those we opened ourselves, and so will hear the end of: not the resolver's. */
+static bool is_connection(const struct xfers *p, int fd)
+{
+    return fd < p->connections_size && p->connections[fd];
+}
+
+static void note_connection(struct xfers *p, int fd, bool open)
+{
+    if (fd >= p->connections_size) {
+        int size = fd + 256;
+        bool *grown = realloc(p->connections, (size_t)size);
+        if (!grown)
+            return; /* then it is watched the slower way */
+        memset(grown + p->connections_size, 0, (size_t)(size - p->connections_size));
+        p->connections = grown;
+        p->connections_size = size;
+    }
+    p->connections[fd] = open;
+}
+
 static int watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused)
 {
     struct xfers *p = arg;
     (void)easy, (void)unused;
-    if (what == CURL_POLL_REMOVE)
+    if (what == CURL_POLL_REMOVE && is_connection(p, fd))
+        loop_rest(p->loop, fd); /* the next request on it comes soon; close_socket() tells its end */
+    else if (what == CURL_POLL_REMOVE)
         loop_unwatch(p->loop, fd);
     else
         loop_watch(p->loop, fd, (what & CURL_POLL_IN ? LOOP_READ : 0) |
@@ -103,12 +127,16 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
         x->refused = true;
         return CURL_SOCKET_BAD;
     }
-    return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+    int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+    if (fd >= 0)
+        note_connection(x->pool, fd, true);
+    return fd;
 }
 
 static int close_socket(void *arg, curl_socket_t fd)
 {
     struct xfers *p = arg;
+    note_connection(p, fd, false);
     loop_unwatch(p->loop, fd);
     return close(fd);
 }
@@ -192,6 +220,7 @@ void xfers_close(struct xfers *p)
     }
     curl_multi_cleanup(p->multi);
     curl_slist_free_all(p->headers);
+    free(p->connections);
     free(p);
     curl_global_cleanup();
 }

@@ -9,12 +9,11 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 struct parents {
     int root;
     pthread_mutex_t lock;
-    struct parent *kept[PARENTS_KEPT];  /* under lock; by hash, a newcomer takes the place */
+    struct parent *kept;  /* under lock; by path */
 };
 
 struct parents *parents_open(int root)
@@ -29,16 +28,24 @@ struct parents *parents_open(int root)
 
 static void let_go(struct parent *p)
 {
-    if (p && --p->users == 0) {
+    if (--p->users == 0) {
         close(p->fd);
         free(p);
     }
 }
 
+static void forget_all(struct parents *ps)
+{
+    struct parent *p, *tmp;
+    HASH_ITER(hh, ps->kept, p, tmp) {
+        HASH_DEL(ps->kept, p);
+        let_go(p);
+    }
+}
+
 void parents_close(struct parents *ps)
 {
-    for (int i = 0; i < PARENTS_KEPT; i++)
-        let_go(ps->kept[i]);
+    forget_all(ps);
     pthread_mutex_destroy(&ps->lock);
     free(ps);
 }
@@ -89,15 +96,13 @@ static struct parent *open_parent(int root, const char *path, size_t len)
 
 struct parent *parents_get(struct parents *ps, const char *path, size_t len)
 {
-    struct parent **place = &ps->kept[XXH3_64bits(path, len) % PARENTS_KEPT], *p;
+    struct parent *p;
     pthread_mutex_lock(&ps->lock);
-    p = *place;
-    if (!p || strlen(p->path) != len || memcmp(p->path, path, len)) {
-        p = open_parent(ps->root, path, len);
-        if (p) {
-            let_go(*place);
-            *place = p;
-        }
+    HASH_FIND(hh, ps->kept, path, len, p);
+    if (!p && (p = open_parent(ps->root, path, len))) {
+        if (HASH_COUNT(ps->kept) == PARENTS_KEPT)
+            forget_all(ps);
+        HASH_ADD_KEYPTR(hh, ps->kept, p->path, len, p);
     }
     if (p)
         p->users++;

@@ -2,11 +2,12 @@
  * missing.
  *
  * Nothing outside the root is reached: no link is followed on the way (openat2, RESOLVE_BENEATH).
- * Memory: PARENTS_KEPT descriptors, and those in use.
+ * Memory: PARENTS_KEPT descriptors, and those in use; when there are more, all are opened anew.
  * Threads: any. */
 #ifndef SLUICE_PARENTS_H
 #define SLUICE_PARENTS_H
 #include <stddef.h>
+#include <uthash.h>
 
 enum { PARENTS_KEPT = 512 };
 
@@ -14,9 +15,10 @@ struct parents;
 
 /* One directory; good until parents_put(). */
 struct parent {
-    int fd;      /* O_PATH */
-    int users;   /* the table's */
-    char path[]; /* below the root */
+    int fd;       /* O_PATH */
+    int users;    /* the table's */
+    UT_hash_handle hh;
+    char path[];  /* below the root */
 };
 
 /* Gives a table (parents_close ends it) for the directory `root` (borrowed), NULL: no memory. */

@@ -9,7 +9,10 @@
 
 #include "lib/clock.h"
 
-enum { PATIENCE_MS = 2 };
+enum {
+    PATIENCE_MS = 2,
+    DONE_ENOUGH = 16,  /* jobs that have come back are told of when so many have, or none is left */
+};
 
 struct queue {
     struct job *head, **end;
@@ -21,6 +24,7 @@ struct pool {
     struct queue todo, done;  /* under lock */
     bool closing;             /* under lock */
     int idle;                 /* under lock: threads that wait for a job */
+    int done_count;           /* under lock */
     int64_t moved_ms;         /* under lock: when a job was last taken, or came into none */
     struct queue fresh;       /* the loop's: not handed in yet */
     int event_fd, count;
@@ -67,10 +71,11 @@ static void *work(void *arg)
         pthread_mutex_unlock(&p->lock);
         job->run(job);
         pthread_mutex_lock(&p->lock);
-        bool first = !p->done.head;
         put(&p->done, job, &job->next);
+        p->done_count++;
         uint64_t one = 1;
-        if (first && write(p->event_fd, &one, sizeof one) != sizeof one)
+        if ((p->done_count == DONE_ENOUGH || !p->todo.head) &&
+            write(p->event_fd, &one, sizeof one) != sizeof one)
             abort(); /* an eventfd at its limit: cannot be */
     }
     pthread_mutex_unlock(&p->lock);
@@ -151,7 +156,7 @@ void pool_go(struct pool *p)
 int64_t pool_sleep_ms(struct pool *p)
 {
     pthread_mutex_lock(&p->lock);
-    bool waiting = p->todo.head && p->idle;
+    bool waiting = p->done.head || (p->todo.head && p->idle);
     pthread_mutex_unlock(&p->lock);
     return waiting ? PATIENCE_MS : INT32_MAX;
 }
@@ -168,6 +173,7 @@ struct job *pool_done(struct pool *p)
     (void)n; /* nothing there: the list says so too */
     pthread_mutex_lock(&p->lock);
     struct job *first = take_all(&p->done);
+    p->done_count = 0;
     pthread_mutex_unlock(&p->lock);
     return first;
 }

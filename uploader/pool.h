@@ -26,7 +26,7 @@ void pool_close(struct pool *p);
 /* Hands jobs in (borrowed until they come back). Collected until pool_go(), once a turn. */
 void pool_add(struct pool *p, struct job *job);
 void pool_go(struct pool *p);
-/* How long the loop may sleep before it should call pool_go() again. */
+/* How long the loop may sleep before it should call pool_done() and pool_go() again. */
 int64_t pool_sleep_ms(struct pool *p);
 
 /* Readable when jobs have come back. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "lib/heap.h"
 #include "lib/opt.h"
 #include "lib/say.h"
 #include "lib/stop.h"
@@ -321,6 +322,7 @@ int main(int argc, char **argv)
 {
     static struct uploader u;
     int status;
+    heap_setup();
     open_all(&u, argc, argv);
     for (;;) {
         worker_listen(u.worker);

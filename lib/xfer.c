@@ -12,7 +12,7 @@
 enum {
     LOOK_MS = 250,              /* how often the limits on time are looked at */
     HEADER_BYTES_MOST = 262144, /* of one response */
-    BUFFER_BYTES = 65536,
+    BUFFER_BYTES = 102400,       /* a head and 64 KiB in one call */
 };
 
 struct xfer {

@@ -3,7 +3,7 @@
  * One thread does the work while it keeps up; another is woken only when jobs have waited for
  * PATIENCE_MS: waking costs more than a write into a fast store.
  *
- * Hides:   pthreads. Only pool.c includes <pthread.h>.
+ * Hides:   the threads.
  * Threads: pool_* from the loop's thread; job->run from a pool thread; a job that was handed
  *          in is untouched by the loop until it comes back. */
 #ifndef SLUICE_POOL_H

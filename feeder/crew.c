@@ -144,13 +144,13 @@ static void remove_member(struct crew *c, struct member *m)
     news_to_all(c);
 }
 
-/* One DEST a run: another would mix two runs' objects. */
-static void judge_dest(struct crew *c, struct member *m, struct msg_text dest)
+/* One DEST a run: another would mix two runs' objects, unless it says --join. */
+static void judge_dest(struct crew *c, struct member *m, const struct msg_beat *b)
 {
     char theirs[PLACE_MAX];
-    if (m->fetcher)
+    if (m->fetcher || b->join)
         return;
-    msg_text_copy(dest, theirs, sizeof theirs);
+    msg_text_copy(b->dest, theirs, sizeof theirs);
     if (!c->dest[0])
         snprintf(c->dest, sizeof c->dest, "%s", theirs);
     m->refused = strcmp(c->dest, theirs) != 0;
@@ -221,13 +221,14 @@ static void hear_beat(struct crew *c, const struct msg *msg)
             c->dropped++;
             return;
         }
-        judge_dest(c, m, b->dest);
+        judge_dest(c, m, b);
     }
     m->heard_ms = c->patience.now_ms;
     bool on_our_run = memcmp(msg->run, c->run, ID_RUN_BYTES) == 0;
     bool change = m->leaving != b->leaving || m->reading != b->reading ||
                   m->on_our_run != on_our_run;
     m->on_our_run = on_our_run;
+    m->over_heard |= on_our_run && b->over; /* it stays for the next run */
     m->leaving = b->leaving;
     m->reading = b->reading;
     if (change)

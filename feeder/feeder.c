@@ -24,6 +24,7 @@ enum {
     FLUSH_BYTES = 32768,   /* the manifest is written when so much has come together, */
     FLUSH_MS = 100,        /* or so long ago the oldest line of it */
     GOODBYE_MS = 5000,     /* for the workers to hear that the run is over */
+    SHORTEST_MS = 250,     /* of a run: workers started together with us may still be on their way */
     LONELY_MS = 5000,      /* without a fetcher or an uploader, until we say so */
     LONELY_AGAIN_MS = 60000,
 };
@@ -80,6 +81,7 @@ struct feeder {
     bool list_ended, list_broken, manifest_lost;
     bool watching_list;
     int64_t over_until_ms;  /* clock; 0: the run is not over */
+    int64_t started_ms;     /* clock */
     int64_t lonely_since_ms, lonely_said_ms;
     uint64_t last_line;     /* last line read */
 };
@@ -373,7 +375,9 @@ static bool finished(struct feeder *f)
     if (!f->over_until_ms)
         return false;
     crew_tell(&f->crew);
-    return crew_all_gone(&f->crew) || clock_ms() >= f->over_until_ms || f->asked >= 2;
+    if (f->asked >= 2 || clock_ms() >= f->over_until_ms)
+        return true;
+    return crew_all_gone(&f->crew) && clock_ms() - f->started_ms >= SHORTEST_MS;
 }
 
 static void wait_for_news(struct feeder *f)
@@ -421,6 +425,7 @@ static void open_all(struct feeder *f, int argc, char **argv)
     f->loop = loop_open();
     if (f->stop_fd < 0 || !f->loop || wire_setup(CREW_MOST + 16))
         say_die(EXIT_TEMP, "cannot start: %s", strerror(errno));
+    f->started_ms = clock_ms();
     window_open(&f->window, (unsigned)settings.window);
     crew_open(&f->crew, f->loop, &f->window, at, settings.lease_ms);
     f->crew.stored = on_stored;

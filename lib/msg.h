@@ -73,6 +73,7 @@ struct msg_beat {
     uint64_t room;      /* fetcher: tasks it could take beyond those it holds, as of `read` */
     struct msg_numbers held, open;  /* d's; see docs/protocol.md, "Evidence" */
     bool leaving, empty, reading, over;  /* over: has heard that the run is over */
+    bool join;          /* uploader: takes part whatever the run's DEST is */
     uint64_t oldest;    /* oldest outcome kept, or the next one's number */
     uint64_t objects, bytes, dropped;    /* counters since its start */
 };

@@ -33,6 +33,8 @@ const struct opt worker_options[] = {
      "the name by which others reach this machine (default: its address towards --at)"},
     {"insecure", 0, NULL, OPT_FLAG, &worker_settings.insecure, 0, 0,
      "allow tcp beyond loopback, unencrypted"},
+    {"stay", 0, NULL, OPT_FLAG, &worker_settings.stay, 0, 0,
+     "do not leave when a run ends: wait for the next"},
     {"wait", 0, "S", OPT_SECONDS, &worker_settings.wait_ms, 0, INT64_MAX / 4,
      "leave with status 4 after S seconds without a feeder (60; 0: never)"},
     {"ready-fd", 0, "N", OPT_INT, &worker_settings.ready_fd, 0, 1 << 20,
@@ -202,6 +204,7 @@ static void follow(struct worker *w, const struct msg *m)
         forget_outcomes(w, UINT64_MAX);
         w->role.reset(w->role.arg);
         memcpy(w->run, m->run, ID_RUN_BYTES);
+        w->over = false;
     }
     w->feeder_member = m->from;
     w->mark = 0;
@@ -226,7 +229,10 @@ static void hear_over(struct worker *w, const struct msg_news *n)
         say(SAY_DEBUG, "the run is over: %s", why);
     forget_outcomes(w, UINT64_MAX);
     w->role.reset(w->role.arg);
-    worker_empty(w);
+    if (worker_settings.stay && !w->refused && !w->leaving)
+        worker_beat_soon(w, true);
+    else
+        worker_empty(w);
 }
 
 static void hear_news(struct worker *w, const struct msg_news *n)

@@ -17,7 +17,7 @@
 /* Options of both workers. */
 struct worker_settings {
     const char *at, *inbox, *advertise;
-    bool insecure, quiet, verbose;
+    bool insecure, stay, quiet, verbose;
     const char *log_format;
     int64_t ready_fd, wait_ms;
 };

@@ -11,6 +11,7 @@
 
 enum {
     LOOK_MS = 250,              /* how often the limits on time are looked at */
+    PATIENT_MS = 1000,          /* an origin that cuts after such a pause of ours cut for that */
     HEADER_BYTES_MOST = 262144, /* of one response */
     BUFFER_BYTES = 102400,       /* a head and 64 KiB in one call */
 };
@@ -21,6 +22,7 @@ struct xfer {
     void *arg;
     struct xfer *prev, *next;
     int64_t active_ms;          /* time not paused */
+    int64_t paused_ms;          /* the rest */
     int64_t slow_ms;            /* so long below the speed limit */
     int64_t look_bytes;         /* body bytes since the last look */
     int64_t header_bytes;
@@ -331,6 +333,10 @@ static void end(struct xfer *x, CURLcode rc)
         e.detail = status;
         e.retry = http_retry(e.code);
     }
+    if (rc && strcmp(e.class, "cut") == 0 && x->paused_ms >= PATIENT_MS) {
+        e.class = "paused";
+        e.detail = "the origin ended it after back-pressure had paused it";
+    }
     if (rc && x->refused) {
         e.class = "refused";
         e.detail = "the address is not allowed (--allow-net)";
@@ -371,7 +377,7 @@ static void look_at_limits(struct xfers *p)
         bool slow = x->look_bytes * 1000 < s->stall_bytes * dt;
         x->look_bytes = 0;
         x->slow_ms = slow && !x->paused ? x->slow_ms + dt : 0;
-        x->active_ms += x->paused ? 0 : dt;
+        *(x->paused ? &x->paused_ms : &x->active_ms) += dt;
         bool stalled = s->stall_ms && x->slow_ms >= s->stall_ms;
         if (!stalled && !(s->total_ms && x->active_ms >= s->total_ms))
             continue;

@@ -41,7 +41,7 @@ struct xfer_head {
 
 /* How a transfer ended. */
 struct xfer_end {
-    const char *class;        /* NULL: it ended well; else dns, connect, tls, timeout, ... */
+    const char *class;        /* NULL: it ended well; else dns, connect, tls, timeout, paused ... */
     const char *detail;       /* borrowed; a sentence */
     bool retry;               /* trying again may help */
     long code;                /* 0: no response */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
+#include <utlist.h>
 #include <xxhash.h>
 
 #include "lib/say.h"
@@ -31,7 +32,8 @@ struct object {
     bool complete;                     /* LAST is here */
     bool unwanted;                     /* to be dropped */
     bool refused;                      /* dropped; the rest of its chunks is still to come */
-    bool busy;                         /* the job is with the pool */
+    bool busy;                         /* the job is with the pool, or waits for its group */
+    bool foreign;                      /* of a run that is over: to be committed without a word */
     struct piece *pieces, **pieces_end; /* waiting for the next job */
 
     /* The job's, while busy. */
@@ -39,12 +41,22 @@ struct object {
     bool commit;
     void *handle;                      /* the store's; NULL before begin and after commit */
     int err;
-    struct store_result result;
+    struct store_commit result;
+    struct object *next;               /* of the same group */
 
     uint64_t response_code, time_us;
     char digest[DIGEST_TEXT];
     char *key, *content_type, *url_effective;  /* owned */
     UT_hash_handle hh;
+};
+
+/* Objects that are committed together; one group is with the pool at a time, and while it is the
+ * next one gathers. */
+struct group {
+    struct job job;      /* first, as above */
+    struct objects *all;
+    struct object *waiting, *members;
+    bool busy;
 };
 
 static char *copy_text(struct msg_text t)
@@ -91,22 +103,45 @@ static void free_object(struct object *o)
 
 /* Writing: in a pool thread. */
 
+static void prepare_commit(const struct object *o, struct store_commit *c)
+{
+    const char *colon = strchr(o->digest, ':');
+    int kind = colon ? digest_kind(o->digest, (size_t)(colon - o->digest)) : DIGEST_NONE;
+    *c = (struct store_commit){.object = o->handle,
+                               .kind = kind < 0 ? DIGEST_NONE : (enum digest_kind)kind};
+}
+
 static void run(struct job *job)
 {
     struct object *o = (struct object *)job;
     const struct store_ops *ops = o->all->ops;
-    const char *colon = strchr(o->digest, ':');
-    int kind = colon ? digest_kind(o->digest, (size_t)(colon - o->digest)) : DIGEST_NONE;
     if (!o->handle && !(o->handle = ops->begin(o->all->store, o->key, o->d)))
         o->err = errno ? errno : EIO;
     for (struct piece *p = o->writing; p && !o->err; p = p->next)
         if (p->len && ops->write(o->handle, p->bytes, p->len))
             o->err = errno ? errno : EIO;
-    if (o->err || !o->commit)
+    if (o->err || !o->commit || o->all->grouped)
         return;
-    if (ops->commit(o->handle, kind < 0 ? DIGEST_NONE : (enum digest_kind)kind, &o->result))
-        o->err = errno ? errno : EIO;
+    prepare_commit(o, &o->result);
+    ops->commit(&o->result, 1);
     o->handle = NULL;
+    o->err = o->result.err;
+}
+
+static void run_group(struct job *job)
+{
+    struct group *g = (struct group *)job;
+    struct store_commit v[STORE_GROUP_MOST];
+    int count = 0;
+    for (struct object *o = g->members; o; o = o->next)
+        prepare_commit(o, &v[count++]);
+    g->all->ops->commit(v, count);
+    count = 0;
+    for (struct object *o = g->members; o; o = o->next) {
+        o->result = v[count++];
+        o->handle = NULL;
+        o->err = o->result.err;
+    }
 }
 
 static void hand_in(struct object *o)
@@ -163,9 +198,15 @@ static void refuse(struct object *o, const char *class, const char *detail, bool
 static void finish_job(struct object *o)
 {
     free_pieces(o->all, &o->writing);
+    if (o->commit && !o->err && o->handle) { /* written; it stays busy until its group is done */
+        LL_PREPEND(o->all->group->waiting, o);
+        o->all->waiting++;
+        return;
+    }
     o->busy = false;
     if (o->commit && !o->err) {
-        report_stored(o); /* committed: true, wanted or not */
+        if (!o->foreign)
+            report_stored(o); /* committed: true, wanted or not */
         free_object(o);
     } else if (o->unwanted) {
         if (o->handle)
@@ -174,18 +215,49 @@ static void finish_job(struct object *o)
         if (o->complete || !o->refused)
             free_object(o);
     } else if (o->err) {
-        refuse(o, "store", strerror(o->err), true);
+        if (o->foreign)
+            free_object(o);
+        else
+            refuse(o, "store", strerror(o->err), true);
     } else {
         hand_in(o);
     }
+}
+
+static void finish_group(struct group *g)
+{
+    struct object *o, *tmp, *members = g->members;
+    g->members = NULL;
+    g->busy = false;
+    LL_FOREACH_SAFE(members, o, tmp)
+        finish_job(o);
+}
+
+static void hand_in_group(struct group *g)
+{
+    int count = 0;
+    if (g->busy || !g->waiting)
+        return;
+    while (g->waiting && count++ < STORE_GROUP_MOST) {
+        struct object *o = g->waiting;
+        LL_DELETE(g->waiting, o);
+        g->all->waiting--;
+        LL_PREPEND(g->members, o);
+    }
+    g->busy = true;
+    pool_add(g->all->pool, &g->job);
 }
 
 void objects_collect(struct objects *all)
 {
     for (struct job *j = pool_done(all->pool), *next; j; j = next) {
         next = j->next;
-        finish_job((struct object *)j);
+        if (j->run == run_group)
+            finish_group((struct group *)j);
+        else
+            finish_job((struct object *)j);
     }
+    hand_in_group(all->group);
 }
 
 /* Chunks. */
@@ -303,11 +375,30 @@ void objects_cancel(struct objects *all, uint64_t d)
         free_object(o);
 }
 
-void objects_cancel_all(struct objects *all)
+void objects_reset(struct objects *all)
+{
+    struct object *o, *tmp;
+    HASH_ITER(hh, all->table, o, tmp) {
+        o->foreign = true;
+        objects_cancel(all, o->d);
+    }
+}
+
+void objects_open(struct objects *all)
+{
+    all->group = calloc(1, sizeof *all->group);
+    if (!all->group)
+        say_die(EXIT_TEMP, "out of memory");
+    all->group->all = all;
+    all->group->job.run = run_group;
+}
+
+void objects_close(struct objects *all)
 {
     struct object *o, *tmp;
     HASH_ITER(hh, all->table, o, tmp)
-        objects_cancel(all, o->d);
+        free_object(o); /* what waited for its group is dropped: it has no receipt */
+    free(all->group);
 }
 
 void objects_list(const struct objects *all, int64_t age_ms, uint64_t *held, uint32_t *helds,

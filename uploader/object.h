@@ -1,7 +1,8 @@
 /* object.h - bodies being put together from chunks, by dispatch d and never by task.
  *
  * A chunk goes to the store as soon as it is here; nothing waits for a whole body. Per object
- * one job is with the pool at a time, so its chunks are written in order.
+ * one job is with the pool at a time, so its chunks are written in order. With --fsync whole
+ * objects are committed in groups.
  *
  * Hides:   the jobs. Threads: the loop's. Invariant: chunks of two dispatches never meet. */
 #ifndef SLUICE_OBJECT_H
@@ -16,16 +17,25 @@
 #include "uploader/store.h"
 
 struct object;
+struct group;
 
 struct objects {
     const struct store_ops *ops;
     void *store;             /* borrowed */
     struct pool *pool;       /* borrowed */
     struct worker *worker;   /* borrowed; outcomes go there */
+    bool grouped;            /* commit in groups: --fsync */
     struct object *table;    /* by d; owned */
+    struct group *group;     /* owned */
     unsigned count;
+    unsigned waiting;        /* written and not committed; each holds a descriptor */
     uint64_t buffered_bytes; /* received and not written yet */
 };
+
+/* The caller has set the borrowed parts and `grouped`. */
+void objects_open(struct objects *o);
+/* Drops what is left; no thread may be at work any more. */
+void objects_close(struct objects *o);
 
 /* Takes the chunks of a message. `m` was read from *f, which is taken. */
 void objects_chunks(struct objects *o, struct frame *f, const struct msg *m);
@@ -33,8 +43,8 @@ void objects_chunks(struct objects *o, struct frame *f, const struct msg *m);
 void objects_collect(struct objects *o);
 /* The feeder says nobody waits for d any more. */
 void objects_cancel(struct objects *o, uint64_t d);
-/* Drops all but what a thread is at (that goes when it comes back). */
-void objects_cancel_all(struct objects *o);
+/* Another run: drops all but what a thread is at, which goes without a word when it is back. */
+void objects_reset(struct objects *o);
 
 /* Lists d's into `held` (complete) and `open` (not), each with room for `most`. Only what is
  * older than `age_ms` is listed. */

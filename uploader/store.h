@@ -2,7 +2,7 @@
  *
  * Promises: an object is invisible until commit and whole after it; put-if-absent unless
  * --overwrite; what is not committed leaves nothing behind.
- * Threads: open and close from the main thread; the rest from any, one thread per object. */
+ * Threads: open and close from the main thread; the rest from any, one at a time per object. */
 #ifndef SLUICE_STORE_H
 #define SLUICE_STORE_H
 #include <stdbool.h>
@@ -17,8 +17,13 @@ struct store_settings {
     uint64_t member;  /* makes temporary names ours */
 };
 
-/* What commit found or made. */
-struct store_result {
+enum { STORE_GROUP_MOST = 256 };  /* objects in one commit */
+
+/* One object to commit, and what came of it. */
+struct store_commit {
+    void *object;               /* written whole; ends with the commit, whatever comes of it */
+    enum digest_kind kind;      /* the digest wanted if there is one already */
+    int err;                    /* 0, or an errno: nothing is there */
     bool existing;              /* the key was there: bytes and digest are of what is there */
     uint64_t bytes;
     char digest[DIGEST_TEXT];   /* only if existing */
@@ -32,8 +37,9 @@ struct store_ops {
     /* Gives an object to write to, or NULL with errno. `d` is unique per attempt. */
     void *(*begin)(void *store, const char *key, uint64_t d);
     int (*write)(void *object, const void *data, size_t len);  /* 0, or -1 with errno */
-    /* Ends the object. `kind`: the digest wanted of an existing one. 0, or -1 with errno. */
-    int (*commit)(void *object, enum digest_kind kind, struct store_result *r);
+    /* Ends `count` objects (1 to STORE_GROUP_MOST), of this store all. Several at once where durability costs the same
+     * for many as for one (--fsync). */
+    void (*commit)(struct store_commit *v, int count);
     void (*drop)(void *object);  /* ends it; nothing remains */
 };
 

@@ -201,13 +201,14 @@ static int replace(struct file *f, uint64_t unique)
 }
 
 /* Size and digest of what is there. */
-static int describe(const struct file *f, enum digest_kind kind, struct store_result *r)
+static int describe(const struct file *f, struct store_commit *r)
 {
     int fd = openat(f->parent->fd, f->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    struct digest *d = digest_open(kind);
+    struct digest *d = digest_open(r->kind);
     char *copy = malloc(COPY_BYTES);
     ssize_t n = -1;
-    *r = (struct store_result){.existing = true};
+    r->existing = true;
+    r->bytes = 0;
     while (fd >= 0 && d && copy && (n = read(fd, copy, COPY_BYTES)) > 0) {
         digest_add(d, copy, (size_t)n);
         r->bytes += (uint64_t)n;
@@ -223,27 +224,64 @@ static int describe(const struct file *f, enum digest_kind kind, struct store_re
     return n == 0 ? 0 : -1;
 }
 
-static int dir_commit(void *object, enum digest_kind kind, struct store_result *r)
+static int put(struct file *f, struct store_commit *r)
 {
-    struct file *f = object;
-    const struct store_settings *s = &f->dir->settings;
-    *r = (struct store_result){.bytes = f->bytes};
-    /* The bytes first: a name that outlives its bytes would be a torn object. */
-    int bad = s->fsync && fdatasync(f->fd);
-    if (!bad)
-        bad = put_if_absent(f);
+    r->bytes = f->bytes;
+    int bad = put_if_absent(f);
     if (bad && errno == EEXIST)
-        bad = s->overwrite ? replace(f, (uint64_t)(uintptr_t)f) : describe(f, kind, r);
-    if (!bad && s->fsync) {
-        int fd = openat(f->parent->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        bad = fd < 0 || fsync(fd);
-        if (fd >= 0)
-            close(fd);
-    }
+        bad = f->dir->settings.overwrite ? replace(f, (uint64_t)(uintptr_t)f) : describe(f, r);
+    return bad;
+}
+
+static int sync_parent(const struct file *f)
+{
+    int fd = openat(f->parent->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int bad = fd < 0 || fsync(fd);
     int err = errno;
-    dir_drop(f);
+    if (fd >= 0)
+        close(fd);
     errno = err;
-    return bad ? -1 : 0;
+    return bad;
+}
+
+/* All bytes are under way before the first is waited for, and each directory is synced once: the
+ * file system's journal then takes a group as it takes one. The bytes go first: a name that
+ * outlives its bytes would be a torn object. Errors of a sync are final (fsync(2), "EIO"). */
+static void sync_bytes(struct store_commit *v, int count)
+{
+    for (int i = 0; i < count; i++)
+        sync_file_range(((struct file *)v[i].object)->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    for (int i = 0; i < count; i++)
+        if (fdatasync(((struct file *)v[i].object)->fd))
+            v[i].err = errno;
+}
+
+static void sync_names(struct store_commit *v, int count)
+{
+    int errs[STORE_GROUP_MOST];
+    for (int i = 0; i < count; i++) {
+        const struct file *f = v[i].object;
+        int first = 0; /* of its directory */
+        while (((struct file *)v[first].object)->parent != f->parent)
+            first++;
+        errs[i] = first < i ? errs[first] : sync_parent(f) ? errno : 0;
+        if (!v[i].err)
+            v[i].err = errs[i];
+    }
+}
+
+static void dir_commit(struct store_commit *v, int count)
+{
+    bool durable = ((struct file *)v[0].object)->dir->settings.fsync;
+    if (durable)
+        sync_bytes(v, count);
+    for (int i = 0; i < count; i++)
+        if (!v[i].err && put(v[i].object, &v[i]))
+            v[i].err = errno ? errno : EIO;
+    if (durable)
+        sync_names(v, count);
+    for (int i = 0; i < count; i++)
+        dir_drop(v[i].object);
 }
 
 const struct store_ops store_dir = {"dir", dir_open, dir_close, dir_begin, dir_write, dir_commit,

@@ -28,6 +28,7 @@ enum {
 static struct {
     const char *intake;
     int64_t threads, buffer_bytes, hwm;
+    bool join;
     struct store_settings store;
 } settings = {.threads = 4, .buffer_bytes = 64 << 20, .hwm = 4};
 
@@ -39,6 +40,8 @@ static const struct opt options[] = {
     {"buffer", 0, "BYTES", OPT_BYTES, &settings.buffer_bytes, 1 << 20, INT64_MAX / 4,
      "bytes received and not stored, at most; then chunks are left unread (64M)"},
     {"hwm", 0, "N", OPT_INT, &settings.hwm, 1, 10000, "chunks queued per fetcher (4)"},
+    {"join", 0, NULL, OPT_FLAG, &settings.join, 0, 0,
+     "take part in a run whose other uploaders have another DEST"},
     {"overwrite", 0, NULL, OPT_FLAG, &settings.store.overwrite, 0, 0,
      "replace objects that are there already"},
     {"fsync", 0, NULL, OPT_FLAG, &settings.store.fsync, 0, 0,
@@ -85,6 +88,7 @@ struct uploader {
 static bool may_read(const struct uploader *u)
 {
     return u->objects.buffered_bytes < (uint64_t)settings.buffer_bytes &&
+           u->objects.waiting < 2 * STORE_GROUP_MOST &&
            worker_uncovered(u->worker) < UNCOVERED_MOST;
 }
 
@@ -155,7 +159,7 @@ static void on_news(void *arg, const struct msg_news *n)
 static void on_reset(void *arg)
 {
     struct uploader *u = arg;
-    objects_cancel_all(&u->objects);
+    objects_reset(&u->objects);
     u->fetcher_count = 0;
 }
 
@@ -199,6 +203,7 @@ static void fill_beat(void *arg, struct msg_beat *b)
     b->held.v = u->held;
     b->open.v = u->open;
     b->reading = u->reading = may_read(u);
+    b->join = settings.join;
 }
 
 /* Leaving: fetchers have said that nothing more comes, nothing is held, `done` covers all. */
@@ -290,6 +295,8 @@ static void open_all(struct uploader *u, int argc, char **argv)
     u->worker = worker_open(&mine, u->loop, member, public, argv[first]);
     u->objects.worker = u->worker;
     u->objects.pool = u->pool;
+    u->objects.grouped = settings.store.fsync;
+    objects_open(&u->objects);
     loop_watch(u->loop, u->stop_fd, LOOP_READ, wake, NULL);
     loop_watch(u->loop, wire_fd(u->intake), LOOP_READ, wake, u->intake);
     loop_watch(u->loop, pool_fd(u->pool), LOOP_READ, wake, NULL);
@@ -297,10 +304,11 @@ static void open_all(struct uploader *u, int argc, char **argv)
 
 static void close_all(struct uploader *u)
 {
-    objects_cancel_all(&u->objects);
+    objects_reset(&u->objects);
     pool_go(u->pool);
     pool_stop(u->pool);
     objects_collect(&u->objects);
+    objects_close(&u->objects);
     pool_close(u->pool);
     worker_close(u->worker);
     place_remove(wire_endpoint(u->intake), false);

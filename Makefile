@@ -15,7 +15,7 @@ objects   = $(patsubst %.c,$B/%.o,$(wildcard $(1)/*.c))
 PROGRAMS := feeder fetcher uploader
 UNIT     := $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*.c))
 
-all: $(PROGRAMS:%=$B/bin/%) $B/bin/origin
+all: $(PROGRAMS:%=$B/bin/%) $B/bin/origin $B/shim/slow_store.so
 
 # An archive, so that a library only one program needs is linked into that one only.
 $(LIB): $(call objects,lib)
@@ -34,6 +34,10 @@ $B/bin/%:
 	@mkdir -p $(@D)
 	$(CC) $(LD_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 
+$B/shim/%.so: tests/shim/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(WARN) -O2 -fPIC -shared -o $@ $< -ldl
+
 $B/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_C) -c -o $@ $<
@@ -49,7 +53,7 @@ unit: $(UNIT)
 	@set -e; for t in $(UNIT); do $$t; done
 
 e2e: all
-	BIN=$(CURDIR)/$B/bin prove --timer --exec bats tests/e2e/*.bats
+	BATS_TEST_TIMEOUT=120 BIN=$(CURDIR)/$B/bin prove --timer --exec bats tests/e2e/*.bats
 
 # Unit and end-to-end tests once more, under the sanitizers.
 sanitize:

@@ -17,6 +17,27 @@ load helpers
     [ -z "$(find . -type s)" ]
 }
 
+@test "--fsync: bytes and names are synced, a group at a time, before the receipts" {
+    start_origin
+    make_list 1000 1024 > urls
+    strace -f -qq -o trace -e trace=fdatasync,fsync,linkat \
+        "$BIN/uploader" --at "$AT" --fsync dir:out 2> uploader.log 3>&- &
+    local traced=$!
+    PIDS+=($traced)
+    start_fetcher
+    run -0 bash -c "'$BIN/feeder' --at $AT urls > manifest"
+    check_run urls manifest
+    wait $traced
+    [ "$(grep -c ' fdatasync(' trace)" -ge 1000 ]
+    local names
+    names=$(grep -c ' fsync(' trace)
+    echo "# 1000 objects, $names directory syncs" >&3
+    [ "$names" -ge 1 ]
+    [ "$names" -lt 1000 ]
+    awk '/ fdatasync\(/ { synced++ } / linkat\(/ && !/probe/ { if (++linked > synced) exit 1 }
+        / fsync\(/ { last = NR } END { exit !(last > 0) }' trace
+}
+
 @test "lines that are no URLs fail as input, with file and line; the run goes on" {
     start_origin
     printf '# comment\r\n\r\n%s\r\nnot a url\nftp://x/y\nhttp://\n' "$BASE/-/bytes/10/a" > urls

@@ -40,3 +40,53 @@ load helpers
     key=$(jq -r 'select(.size_download == 300000000) | .key' manifest)
     "$BIN/origin" --print /-/bytes/300000000/large | cmp - "out/$key"
 }
+
+# Peak memory of a process, in kB.
+peak() { awk '/VmHWM/ {print $2}' "/proc/$1/status"; }
+
+@test "a store of 1 MB/s under a fast origin: everything waits for it, memory stays flat" {
+    [[ $BIN != *san* ]] || skip "a preloaded library and the address sanitizer do not mix"
+    start_origin
+    mkfifo list
+    (i=0; while echo "$BASE/-/bytes/4096/$((++i))" 2>/dev/null; do echo $i > written; done) > list 3>&- &
+    PIDS+=($!)
+    SLOW_STORE=1000000 LD_PRELOAD=$BIN/../shim/slow_store.so \
+        start_uploader -j 1 --buffer 2M dir:out
+    start_fetcher; local first=$FETCHER
+    start_fetcher
+    "$BIN/feeder" --at "$AT" --window 2000 --stats 0 < list > manifest 2> feeder.log 3>&- &
+    local feeder=$! pid
+    PIDS+=($feeder)
+    until_true 20 lines_at_least 800 manifest
+    local lines read began=$EPOCHREALTIME before=() after=()
+    lines=$(wc -l < manifest)
+    for pid in $feeder $first $FETCHER $UPLOADER; do before+=("$(peak "$pid")"); done
+    sleep 6
+    lines=$(($(wc -l < manifest) - lines))
+    read=$(cat written)
+    local ms=$(((${EPOCHREALTIME/./} - ${began/./}) / 1000)) i
+    echo "# $((lines * 4096 / ms)) kB/s stored, $read lines written, $(wc -l < manifest) settled" >&3
+    [ $((lines * 4096 / ms)) -le 1100 ]
+    [ $((lines * 4096 / ms)) -ge 500 ]
+    # window + what a pipe and the feeder's read buffer hold
+    [ "$read" -lt $(($(wc -l < manifest) + 2000 + 6000)) ]
+    for pid in $feeder $first $FETCHER $UPLOADER; do after+=("$(peak "$pid")"); done
+    echo "# peak kB of feeder, fetchers, uploader: ${before[*]}, then ${after[*]}" >&3
+    for i in 0 1 2 3; do [ "${after[i]}" -le $((before[i] + 2048)) ]; done
+    kill -INT $feeder
+    local status=0
+    wait $feeder || status=$?
+    [ $status -eq 3 ]
+    jq -r 'select(.status != "open") | .status' manifest | sort | uniq -c | grep -q delivered
+    ! grep -q '"status":"failed"' manifest
+}
+
+@test "an origin that cuts what back-pressure has paused costs no try" {
+    [[ $BIN != *san* ]] || skip "a preloaded library and the address sanitizer do not mix"
+    start_origin
+    echo "$BASE/-/bytes/60000000/a?reset=40000000&times=1" > urls
+    SLOW_STORE=10000000 LD_PRELOAD=$BIN/../shim/slow_store.so start_uploader --buffer 1M dir:out
+    start_fetcher --hwm 2 --chunk-size 64k
+    run -0 bash -c "'$BIN/feeder' -v --retry 0 --at $AT urls > manifest"
+    [ "$(jq -r '"\(.status) \(.tries) \(.size_download)"' manifest)" = "delivered 1 60000000" ]
+}

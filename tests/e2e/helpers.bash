@@ -10,7 +10,7 @@ setup() {
 
 teardown() {
     for pid in "${PIDS[@]}"; do kill -CONT "$pid" 2>/dev/null; kill -9 "$pid" 2>/dev/null; done
-    wait 2>/dev/null
+    [ ${#PIDS[@]} -eq 0 ] || wait "${PIDS[@]}" 2>/dev/null || :
     rm -rf "$T"
 }
 

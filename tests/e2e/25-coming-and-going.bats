@@ -1,0 +1,54 @@
+#!/usr/bin/env bats
+bats_require_minimum_version 1.5.0
+load helpers
+
+@test "--stay: workers serve one run after the other" {
+    start_origin
+    start_uploader --stay dir:out; local up=$UPLOADER
+    start_fetcher --stay
+    for run in 1 2 3; do
+        make_list 300 "$((run * 100))" > urls
+        run -0 bash -c "'$BIN/feeder' --at $AT urls > manifest"
+        check_run urls manifest
+    done
+    kill -0 $up
+    kill $up $FETCHER
+    wait $up
+    wait $FETCHER
+}
+
+@test "an uploader with another DEST is refused in words; with --join it takes part" {
+    start_origin
+    make_list 4000 100 '?wait=20' > urls
+    start_uploader dir:out
+    start_fetcher -j 20
+    "$BIN/feeder" --at "$AT" urls > manifest 2> feeder.log 3>&- & local feeder=$!
+    PIDS+=($feeder)
+    until_true 20 lines_at_least 100 manifest
+    run -2 "$BIN/uploader" --at "$AT" dir:other
+    [[ $output == *"this run stores into dir:out, not dir:other"* ]]
+    start_uploader --join dir:other
+    wait $feeder
+    local here there
+    here=$(find out -type f | wc -l)
+    there=$(find other -type f | wc -l)
+    [ "$there" -gt 0 ]
+    [ $((here + there)) -eq 4000 ]
+}
+
+@test "a worker that comes when a short run is over hears so at once" {
+    start_origin
+    make_list 1 10 > urls
+    start_uploader dir:out; local up=$UPLOADER
+    start_fetcher; local f1=$FETCHER
+    "$BIN/feeder" --at "$AT" urls > manifest 2> feeder.log 3>&- & local feeder=$!
+    PIDS+=($feeder)
+    until_true 5 lines_at_least 1 manifest
+    start_fetcher
+    local began=$SECONDS
+    wait $FETCHER
+    wait $f1
+    wait $up
+    wait $feeder
+    [ $((SECONDS - began)) -lt 5 ]
+}

@@ -118,7 +118,7 @@ static struct member *add_member(struct crew *c, const struct msg *beat)
     snprintf(m->name, sizeof m->name, "%s:%llu", host, (unsigned long long)b->pid);
     m->id = beat->from;
     m->fetcher = b->role.len == 7 && memcmp(b->role.s, "fetcher", 7) == 0;
-    m->taken = m->done = b->oldest - 1;
+    m->taken = m->done = m->noted = b->oldest - 1;
     m->mark_moved_ms = c->patience.now_ms;
     m->wire = wire_open(WIRE_TO_INBOX, inbox, (struct wire_limits){TASKS_HWM, MSG_HEAD_MOST});
     if (!m->wire || loop_watch(c->loop, wire_fd(m->wire), LOOP_READ, wake, m->wire)) {
@@ -294,10 +294,16 @@ void crew_listen(struct crew *c)
     patience_turn(&c->patience, c->beat_ms);
 }
 
-void crew_covered(struct crew *c)
+/* A manifest that is read slowly is never all written, so we cover in steps. */
+void crew_covered(struct crew *c, uint64_t made, uint64_t written)
 {
-    for (struct member *m = c->members; m; m = m->hh.next)
-        m->done = m->taken;
+    if (written < c->noted_lines)
+        return;
+    for (struct member *m = c->members; m; m = m->hh.next) {
+        m->done = made == written ? m->taken : m->noted;
+        m->noted = m->taken;
+    }
+    c->noted_lines = made;
 }
 
 /* News. */

@@ -28,6 +28,7 @@ struct member {
     int64_t mark_moved_ms;     /* patience */
     int64_t heard_ms;          /* patience; its last beat */
     uint64_t taken, done;      /* its outcomes: taken in; in the manifest */
+    uint64_t noted;            /* between the two: in the manifest once crew.noted_lines are */
     bool leaving, reading, refused;
     bool on_our_run;           /* its last beat was of our run */
     bool over_heard;           /* its last beat came */
@@ -52,6 +53,7 @@ struct crew {
     struct buf out;
     uint8_t run[ID_RUN_BYTES];
     uint64_t id, epoch, next_n, next_d;
+    uint64_t noted_lines;           /* of the manifest, when each member's `noted` was taken down */
     int64_t lease_ms, beat_ms;
     struct patience patience;
     struct member *members;         /* by id; owned */
@@ -77,8 +79,9 @@ void crew_close(struct crew *c);
 void crew_listen(struct crew *c);
 /* Sends the news that are due; forgets who fell silent. */
 void crew_tell(struct crew *c);
-/* The lines of all outcomes taken so far are in the manifest. */
-void crew_covered(struct crew *c);
+/* Of the manifest's `made` lines, which are those of all outcomes taken so far, `written` are in
+ * it: the outcomes of these are covered. */
+void crew_covered(struct crew *c, uint64_t made, uint64_t written);
 
 /* The fetcher with the most credit (*credit tasks), NULL if none has any. `suspect`: one without
  * a suspect. */

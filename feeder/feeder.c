@@ -156,6 +156,8 @@ static void on_failed(void *arg, const struct member *from, const struct msg_out
         return;
     }
     if (is_class(o, "lost") || is_class(o, "paused")) {
+        say(SAY_DEBUG, "line %llu: %.*s, handing it out again", (unsigned long long)t->id,
+            (int)o->detail.len, o->detail.s ? o->detail.s : "");
         lose(f, t, false);
         return;
     }
@@ -298,9 +300,8 @@ static void write_manifest(struct feeder *f, bool all)
     bool due = m->lines.len >= FLUSH_BYTES || (m->pending && clock_ms() - m->oldest_ms >= FLUSH_MS);
     if (f->manifest_lost)
         return;
-    int got = (all && m->pending) || due ? manifest_flush(m) : m->pending == 0;
-    if (got == 1)
-        crew_covered(&f->crew);
+    int got = (all && m->pending) || due ? manifest_flush(m) : 0;
+    crew_covered(&f->crew, m->made, m->made - m->pending);
     if (got < 0) {
         say(SAY_ERROR, "the manifest (stdout): %s: stopping", strerror(errno));
         f->manifest_lost = true;
@@ -441,6 +442,10 @@ static int close_all(struct feeder *f)
 {
     progress_close(&f->progress);
     const struct ledger *l = &f->manifest.ledger;
+    if (f->manifest.pending)
+        say(SAY_ERROR, "the manifest lacks its last %llu lines",
+            (unsigned long long)f->manifest.pending);
+    f->manifest_lost |= f->manifest.pending > 0;
     /* A manifest that can't be written has no ledger to trust. */
     bool exact = f->manifest_lost || manifest_say_ledger(&f->manifest);
     int status = !exact                                ? EXIT_LEDGER

@@ -40,6 +40,7 @@ static void field(struct buf *b, const char *name, struct msg_text t)
 
 static void begin(struct manifest *m, const struct manifest_entry *e, const char *status)
 {
+    m->made++;
     if (m->pending++ == 0)
         m->oldest_ms = clock_ms();
     buf_addf(&m->lines, "{\"id\":%llu,\"url\":", (unsigned long long)e->id);
@@ -113,32 +114,49 @@ void manifest_open_task(struct manifest *m, const struct manifest_entry *e)
     m->ledger.open++;
 }
 
+/* 1 all is out, 0 not now, -1 errno; *done: bytes written. */
+static int put(struct manifest *m, size_t *done)
+{
+    while (*done < m->lines.len) {
+        struct pollfd p = {.fd = m->fd, .events = POLLOUT};
+        size_t len = m->lines.len - *done;
+        if (m->pipe && len > PIPE_BUF)
+            len = PIPE_BUF; /* pipe(7): what poll calls writable takes this much at once */
+        if (m->pipe && poll(&p, 1, 0) == 0)
+            return 0;
+        ssize_t n = write(m->fd, m->lines.data + *done, len);
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR ? 0 : -1;
+        *done += (size_t)n;
+    }
+    return 1;
+}
+
+/* Takes back the part of a line that a full disk let through; the pipe's reader has it already. */
+static void cut_torn(struct manifest *m, size_t *done)
+{
+    struct stat st;
+    size_t whole = *done;
+    int err = errno;
+    while (whole && m->lines.data[whole - 1] != '\n')
+        whole--;
+    if (!m->pipe && whole < *done && fstat(m->fd, &st) == 0 &&
+        ftruncate(m->fd, st.st_size - (off_t)(*done - whole)) == 0)
+        *done = whole;
+    errno = err;
+}
+
 int manifest_flush(struct manifest *m)
 {
     size_t done = 0;
-    int result = 1;
-    while (done < m->lines.len) {
-        struct pollfd p = {.fd = m->fd, .events = POLLOUT};
-        size_t len = m->lines.len - done;
-        if (m->pipe && len > PIPE_BUF)
-            len = PIPE_BUF; /* pipe(7): what poll calls writable takes this much at once */
-        if (m->pipe && poll(&p, 1, 0) == 0) {
-            result = 0;
-            break;
-        }
-        ssize_t n = write(m->fd, m->lines.data + done, len);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-            result = 0;
-            break;
-        }
-        if (n < 0)
-            return -1;
-        done += (size_t)n;
-    }
+    int result = put(m, &done);
+    if (result < 0)
+        cut_torn(m, &done);
+    for (const char *lf = m->lines.data, *end = lf + done;
+         done && (lf = memchr(lf, '\n', (size_t)(end - lf))); lf++)
+        m->pending--;
     if (done)
         buf_shift(&m->lines, done);
-    if (result == 1)
-        m->pending = 0;
     return result;
 }
 

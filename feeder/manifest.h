@@ -22,7 +22,8 @@ struct manifest {
     int fd;
     bool pipe;          /* may block: ask before each write */
     struct buf lines;
-    uint64_t pending;   /* lines in the buffer */
+    uint64_t made;      /* lines so far */
+    uint64_t pending;   /* of them, those in the buffer (the first may be written in part) */
     int64_t oldest_ms;  /* clock; when the oldest of them came */
     struct ledger ledger;
 };
@@ -45,8 +46,8 @@ void manifest_failed(struct manifest *m, const struct manifest_entry *e,
                      const struct msg_outcome *o);
 void manifest_open_task(struct manifest *m, const struct manifest_entry *e);
 
-/* Writes what can be written without waiting. 1 all is out, 0 some is left, -1 errno: the
- * manifest is lost and the run must end. */
+/* Writes what can be written without waiting. 1 all is out, 0 some is left, -1 errno: the rest
+ * can't be written. A file is then cut after its last whole line. */
 int manifest_flush(struct manifest *m);
 
 /* Says the ledger. Returns false when it does not add up. */

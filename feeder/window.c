@@ -5,6 +5,8 @@
 #include <string.h>
 #include <utlist.h>
 
+enum { WAKE_MS = 20 };
+
 void window_open(struct window *w, unsigned most)
 {
     *w = (struct window){.most = most, .next_due_ms = INT64_MAX};
@@ -96,6 +98,7 @@ void window_wait(struct window *w, struct task *t, int64_t due_ms)
         w->next_due_ms = due_ms;
 }
 
+/* Looking costs the whole window, so it is done at most every WAKE_MS. */
 void window_wake(struct window *w, int64_t now_ms)
 {
     if (!w->waiting || now_ms < w->next_due_ms)
@@ -113,4 +116,6 @@ void window_wake(struct window *w, int64_t now_ms)
             w->next_due_ms = t->due_ms;
         }
     }
+    if (w->next_due_ms < now_ms + WAKE_MS)
+        w->next_due_ms = now_ms + WAKE_MS;
 }

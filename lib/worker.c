@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "lib/outbox.h"
 #include "lib/say.h"
 #include "lib/stop.h"
 #include "lib/wire.h"
@@ -46,13 +47,6 @@ const struct opt worker_options[] = {
     {0},
 };
 
-/* An outcome that the feeder may not have yet. */
-struct kept {
-    struct msg_outcome out;  /* its texts lie behind this struct */
-    struct kept *next;
-    bool stored;
-};
-
 struct worker {
     struct worker_role role;
     struct loop *loop;          /* borrowed */
@@ -73,12 +67,8 @@ struct worker {
     int64_t next_beat_ms;       /* clock; when the next beat is due */
     int64_t last_beat_ms;
 
-    struct kept *oldest, **end;  /* outcomes not covered, in order of o */
-    struct kept *unsent;         /* first of them not sent since the last repeat */
-    uint64_t next_o, oldest_o, unsent_o;  /* numbers of the next, of oldest, of unsent */
-    int64_t send_at_ms;          /* clock; when unsent ones have waited for company long enough */
-    uint32_t kept_count;
-    int64_t sent_ms;            /* clock; when the oldest uncovered one was last sent or moved */
+    struct outbox outbox;
+    int64_t hold_until_ms;      /* clock; the wire took no outcomes: not before */
 
     uint64_t objects, bytes, dropped;
     bool leaving, empty, over, refused, said_goodbye, answered;
@@ -125,8 +115,7 @@ struct worker *worker_open(const struct worker_role *role, struct loop *loop, ui
     w->loop = loop;
     w->member = member;
     w->dest = dest;
-    w->next_o = w->oldest_o = 1;
-    w->end = &w->oldest;
+    outbox_open(&w->outbox);
     w->beat_ms = FIRST_BEAT_MS;
     w->lease_ms = 10 * FIRST_BEAT_MS;
     w->out = buf_make(MSG_HEAD_MOST);
@@ -154,29 +143,11 @@ struct worker *worker_open(const struct worker_role *role, struct loop *loop, ui
     return w;
 }
 
-static void forget_outcomes(struct worker *w, uint64_t up_to)
-{
-    while (w->oldest && w->oldest_o <= up_to) {
-        struct kept *k = w->oldest;
-        if (w->unsent == k) {
-            w->unsent = k->next;
-            w->unsent_o++;
-        }
-        w->oldest = k->next;
-        free(k);
-        w->oldest_o++;
-        w->kept_count--;
-        w->sent_ms = clock_ms();
-    }
-    if (!w->oldest)
-        w->end = &w->oldest;
-}
-
 void worker_close(struct worker *w)
 {
     if (!w)
         return;
-    forget_outcomes(w, UINT64_MAX);
+    outbox_forget(&w->outbox, UINT64_MAX);
     loop_unwatch(w->loop, wire_fd(w->inbox));
     loop_unwatch(w->loop, wire_fd(w->feeder));
     wire_close(&w->feeder, 200); /* the last beat */
@@ -189,26 +160,20 @@ void worker_close(struct worker *w)
 
 /* Listening. */
 
-static void repeat_outcomes(struct worker *w)
-{
-    w->unsent = w->oldest;
-    w->unsent_o = w->oldest_o;
-}
-
 static void follow(struct worker *w, const struct msg *m)
 {
     bool other_run = memcmp(w->run, m->run, ID_RUN_BYTES) != 0;
     if (!other_run && m->from == w->feeder_member)
         return;
     if (other_run) {
-        forget_outcomes(w, UINT64_MAX);
+        outbox_forget(&w->outbox, UINT64_MAX);
         w->role.reset(w->role.arg);
         memcpy(w->run, m->run, ID_RUN_BYTES);
         w->over = false;
     }
     w->feeder_member = m->from;
     w->mark = 0;
-    repeat_outcomes(w);
+    outbox_repeat(&w->outbox);
     worker_beat_soon(w, true);
     say(SAY_DEBUG, "heard a feeder at %s", w->at);
 }
@@ -227,7 +192,7 @@ static void hear_over(struct worker *w, const struct msg_news *n)
         say(SAY_ERROR, "the feeder refuses us: %s", why);
     else
         say(SAY_DEBUG, "the run is over: %s", why);
-    forget_outcomes(w, UINT64_MAX);
+    outbox_forget(&w->outbox, UINT64_MAX);
     w->role.reset(w->role.arg);
     if (worker_settings.stay && !w->refused && !w->leaving)
         worker_beat_soon(w, true);
@@ -241,7 +206,7 @@ static void hear_news(struct worker *w, const struct msg_news *n)
     w->epoch = n->epoch;
     w->lease_ms = (int64_t)n->lease_ms;
     w->beat_ms = w->lease_ms / 10 > 0 ? w->lease_ms / 10 : 1;
-    forget_outcomes(w, n->done);
+    outbox_forget(&w->outbox, n->done);
     hear_over(w, n);
     if (!w->over)
         w->role.news(w->role.arg, n);
@@ -302,79 +267,43 @@ static int send(struct worker *w, struct msg *m)
     return wire_send(w->feeder, w->out.data, w->out.len);
 }
 
-static struct msg_text keep_text(char **at, struct msg_text t)
-{
-    char *s = *at;
-    if (t.len)
-        memcpy(s, t.s, t.len);
-    *at += t.len;
-    return (struct msg_text){s, t.len};
-}
-
 void worker_outcome(struct worker *w, bool stored, const struct msg_outcome *o)
 {
-    size_t texts = (size_t)o->key.len + o->digest.len + o->class.len + o->detail.len +
-                   o->content_type.len + o->url_effective.len;
-    struct kept *k = malloc(sizeof *k + texts);
-    if (!k) /* dying is safe: the feeder still owns the task */
-        say_die(EXIT_TEMP, "out of memory");
-    char *at = (char *)(k + 1);
-    *k = (struct kept){.out = *o, .stored = stored};
-    k->out.key = keep_text(&at, o->key);
-    k->out.digest = keep_text(&at, o->digest);
-    k->out.class = keep_text(&at, o->class);
-    k->out.detail = keep_text(&at, o->detail);
-    k->out.content_type = keep_text(&at, o->content_type);
-    k->out.url_effective = keep_text(&at, o->url_effective);
-    if (!w->oldest)
-        w->sent_ms = clock_ms();
-    *w->end = k;
-    w->end = &k->next;
-    if (!w->unsent) {
-        w->unsent = k;
-        w->unsent_o = w->next_o;
-        w->send_at_ms = clock_ms() + COMPANY_MS;
-    }
-    w->next_o++;
-    w->kept_count++;
+    outbox_add(&w->outbox, stored, o);
 }
 
 uint32_t worker_uncovered(const struct worker *w)
 {
-    return w->kept_count;
+    return w->outbox.count;
 }
 
 static bool outcomes_due(const struct worker *w)
 {
-    return w->unsent && (w->leaving || w->next_o - w->unsent_o >= OUTCOMES_ENOUGH ||
-                         clock_ms() >= w->send_at_ms);
+    const struct outbox *b = &w->outbox;
+    return b->unsent && (w->leaving || b->next_o - b->unsent_o >= OUTCOMES_ENOUGH ||
+                         clock_ms() >= b->unsent_ms + COMPANY_MS);
 }
 
 static void send_outcomes(struct worker *w)
 {
-    if (w->oldest && !w->unsent && clock_ms() - w->sent_ms > 3 * w->beat_ms) {
-        repeat_outcomes(w);
-        w->sent_ms = clock_ms();
-    }
-    if (!outcomes_due(w))
+    struct outbox *b = &w->outbox;
+    struct msg_outcome items[OUTCOMES_A_MESSAGE];
+    uint32_t count;
+    bool stored;
+    if (b->first && !b->unsent && clock_ms() - b->moved_ms > 3 * w->beat_ms)
+        outbox_repeat(b);
+    if (!w->feeder_member || clock_ms() < w->hold_until_ms || !outcomes_due(w))
         return;
-    while (w->unsent && w->feeder_member) {
-        struct msg_outcome items[OUTCOMES_A_MESSAGE];
-        struct kept *k = w->unsent;
-        uint32_t count = 0;
-        bool stored = k->stored;
-        for (; k && k->stored == stored && count < OUTCOMES_A_MESSAGE; k = k->next)
-            items[count++] = k->out;
+    while ((count = outbox_peek(b, items, OUTCOMES_A_MESSAGE, &stored))) {
         struct msg m = {.kind = stored ? MSG_STORED : MSG_FAILED};
-        m.outcomes.o = w->unsent_o;
+        m.outcomes.o = b->unsent_o;
         m.outcomes.items.v = items;
         m.outcomes.items.count = count;
         if (send(w, &m) != 1) {
-            w->send_at_ms = clock_ms() + SOON_MS; /* its wire wakes us before, if it can */
+            w->hold_until_ms = clock_ms() + SOON_MS;
             return;
         }
-        w->unsent = k;
-        w->unsent_o += count;
+        outbox_sent(b, count);
     }
 }
 
@@ -401,7 +330,7 @@ static void send_beat(struct worker *w)
     b->leaving = w->leaving || w->empty;
     b->empty = w->empty;
     b->over = w->over;
-    b->oldest = w->oldest_o;
+    b->oldest = w->outbox.first_o;
     b->objects = w->objects;
     b->bytes = w->bytes;
     b->dropped = w->dropped;
@@ -474,8 +403,12 @@ int64_t worker_sleep_ms(struct worker *w)
     if (wire_ready(w->inbox))
         return 0;
     int64_t due = w->next_beat_ms;
-    if (w->unsent && w->feeder_member && w->send_at_ms < due)
-        due = w->send_at_ms;
+    if (w->outbox.unsent && w->feeder_member) {
+        int64_t send_ms = w->outbox.unsent_ms + COMPANY_MS;
+        if (send_ms < w->hold_until_ms)
+            send_ms = w->hold_until_ms;
+        due = send_ms < due ? send_ms : due;
+    }
     int64_t left = due - clock_ms();
     if (w->empty && left > 50)
         left = 50;

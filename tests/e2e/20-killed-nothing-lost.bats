@@ -23,12 +23,50 @@ load helpers
     check_run urls manifest
 }
 
-# settled SECONDS: lines that come into the manifest meanwhile.
-settled() {
-    local before
-    before=$(wc -l < manifest)
-    sleep "$1"
-    echo $(($(wc -l < manifest) - before))
+# Starts the feeder with `lease` 1; what it says gets the time in front.
+start_timed_feeder() {
+    mkfifo said
+    (while read -r line; do echo "${EPOCHREALTIME/./} $line"; done < said > feeder.log) 3>&- &
+    PIDS+=($!)
+    "$BIN/feeder" -v --at "$AT" --lease 1 "$@" > manifest 2> said 3>&- &
+    FEEDER=$!
+    PIDS+=("$FEEDER")
+}
+
+# Milliseconds from $1 (EPOCHREALTIME) to the last line handed out again.
+last_again_ms() {
+    awk -v at="${1/./}" '/handing it out again/ { last = $1 } END { print int((last - at) / 1000) }' feeder.log
+}
+
+@test "what a killed worker held is handed out again within lease + 2 beats" {
+    start_origin
+    make_list 3000 1000 '?wait=200' > urls
+    local victim killed ms
+    for victim in fetcher uploader; do
+        rm -rf out said
+        start_uploader --stay dir:out
+        start_uploader --stay dir:out
+        start_fetcher -j 100
+        start_fetcher -j 100
+        start_timed_feeder urls
+        until_true 20 lines_at_least 1000 manifest
+        killed=$EPOCHREALTIME
+        if [ $victim = fetcher ]; then kill -9 $FETCHER; else kill -9 $UPLOADER; fi
+        wait "$FEEDER"
+        check_run urls manifest
+        ms=$(last_again_ms "$killed")
+        echo "# $(grep -c 'out again' feeder.log) lines of the killed $victim handed out again, the last after $ms ms" >&3
+        [ "$ms" -gt 0 ]
+        [ "$ms" -le 1500 ] # and what a busy machine adds
+        kill -9 "${PIDS[@]:1}" 2>/dev/null || :
+    done
+}
+
+# ms_for LINES: how long the manifest takes to grow by so many.
+ms_for() {
+    local began=$EPOCHREALTIME want=$(($(wc -l < manifest) + $1))
+    until_true 30 lines_at_least $want manifest
+    echo $(((${EPOCHREALTIME/./} - ${began/./}) / 1000))
 }
 
 @test "one of four fetchers stopped: the others keep their share; on SIGCONT no line twice" {
@@ -40,11 +78,11 @@ settled() {
     PIDS+=($feeder)
     until_true 30 lines_at_least 500 manifest
     local all rest
-    all=$(settled 2)
+    all=$((1500 * 1000 / $(ms_for 1500)))
     kill -STOP $FETCHER
-    rest=$(settled 2)
+    rest=$((1500 * 1000 / $(ms_for 1500)))
     kill -CONT $FETCHER
-    echo "# four: $((all / 2))/s, three: $((rest / 2))/s" >&3
+    echo "# four: $all/s, three: $rest/s" >&3
     [ $((rest * 100)) -ge $((all * 3 / 4 * 70)) ]
     wait $feeder
     check_run urls manifest
@@ -70,9 +108,9 @@ settled() {
 
 @test "INT: the feeder drains, writes what is open, exits 3" {
     start_origin
-    make_list 20000 1000 > urls
+    make_list 20000 1000 '?wait=20' > urls
     start_uploader dir:out
-    start_fetcher
+    start_fetcher -j 50
     "$BIN/feeder" --at "$AT" urls > manifest 2> feeder.log 3>&- & local feeder=$!
     PIDS+=($feeder)
     until_true 30 lines_at_least 1000 manifest

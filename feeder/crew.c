@@ -15,6 +15,7 @@ enum {
     CANCEL_MOST = 4096,    /* a news' worth; the rest comes with the next beat */
     TASKS_HWM = 100000,    /* credit bounds tasks, not this */
     EVIDENCE_BEATS = 3,
+    COVER_ENOUGH = 1000,   /* outcomes covered since the last news, for news before their time */
 };
 
 void crew_open(struct crew *c, struct loop *loop, struct window *w, const char *at,
@@ -118,7 +119,7 @@ static struct member *add_member(struct crew *c, const struct msg *beat)
     snprintf(m->name, sizeof m->name, "%s:%llu", host, (unsigned long long)b->pid);
     m->id = beat->from;
     m->fetcher = b->role.len == 7 && memcmp(b->role.s, "fetcher", 7) == 0;
-    m->taken = m->done = m->noted = b->oldest - 1;
+    m->taken = m->done = m->noted = m->told = b->oldest - 1;
     m->mark_moved_ms = c->patience.now_ms;
     m->wire = wire_open(WIRE_TO_INBOX, inbox, (struct wire_limits){TASKS_HWM, MSG_HEAD_MOST});
     if (!m->wire || loop_watch(c->loop, wire_fd(m->wire), LOOP_READ, wake, m->wire)) {
@@ -302,6 +303,8 @@ void crew_covered(struct crew *c, uint64_t made, uint64_t written)
     for (struct member *m = c->members; m; m = m->hh.next) {
         m->done = made == written ? m->taken : m->noted;
         m->noted = m->taken;
+        if (m->done - m->told >= COVER_ENOUGH) /* it keeps them all until it hears of it */
+            news_soon(m, false);
     }
     c->noted_lines = made;
 }
@@ -376,6 +379,7 @@ static void send_news(struct crew *c, struct member *m)
         m->last_news_ms = now;
         m->next_news_ms = now + c->beat_ms;
         m->cancel.count = 0;
+        m->told = m->done;
     } else {
         m->next_news_ms = now + SOON_MS; /* not connected yet: its wire wakes us */
     }

@@ -28,6 +28,7 @@ struct member {
     int64_t mark_moved_ms;     /* patience */
     int64_t heard_ms;          /* patience; its last beat */
     uint64_t taken, done;      /* its outcomes: taken in; in the manifest */
+    uint64_t told;             /* `done` as the last news said */
     uint64_t noted;            /* between the two: in the manifest once crew.noted_lines are */
     bool leaving, reading, refused;
     bool on_our_run;           /* its last beat was of our run */

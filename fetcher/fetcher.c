@@ -94,7 +94,6 @@ static void on_news(void *arg, const struct msg_news *n)
     for (uint32_t i = 0; i < n->cancel.count; i++)
         transfers_cancel(&f->transfers, n->cancel.v[i]);
     outlets_news(&f->outlets, n);
-    transfers_read(&f->transfers);
 }
 
 static void on_reset(void *arg)
@@ -142,7 +141,7 @@ static void leave_if_empty(struct fetcher *f)
     if (!worker_leaving(f->worker))
         return;
     transfers_give_back(&f->transfers);
-    if (!f->transfers.by_d && !worker_uncovered(f->worker))
+    if (!f->transfers.by_d && !outlets_sent(&f->outlets) && !worker_uncovered(f->worker))
         worker_empty(f->worker);
 }
 

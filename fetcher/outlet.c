@@ -54,10 +54,17 @@ static struct outlet *add(struct outlets *os, const struct msg_uploader *u)
     return o;
 }
 
-static void take_away(struct outlets *os, struct outlet *o)
+/* What was given to it is lost. */
+static void disown(struct outlets *os, struct outlet *o)
 {
     os->lost(os->arg, o);
+    sent_free(&o->sent);
     hang_up(os, o);
+}
+
+static void take_away(struct outlets *os, struct outlet *o)
+{
+    disown(os, o);
     DL_DELETE(os->list, o);
     batch_free(&o->batch);
     free(o);
@@ -102,6 +109,7 @@ void outlets_news(struct outlets *os, const struct msg_news *n)
         if (u->read > o->mark) {
             o->mark = u->read;
             o->mark_moved_ms = now;
+            sent_read(&o->sent, o->mark);
         }
     }
     /* Absent is not gone: a restarted feeder may not have heard it yet. A lease of it is. */
@@ -151,14 +159,14 @@ static uint64_t note_sent(struct outlet *o, int got, uint64_t n)
     return n;
 }
 
-/* Sends the map and `len` bytes at *block + room as one message, as wire_send_block(): the map is
- * put right before the bytes where `room` is enough for it. *block is NULL if it was taken. */
-static int send_joined(const struct outlets *os, const struct outlet *o, char **block, size_t room,
-                       size_t len)
+/* Sends the map and the `len` bytes behind the room in *block as one message, as
+ * wire_send_block(): the map is put right before them where the room is enough for it. *block is
+ * NULL if it was taken. */
+static int send_joined(const struct outlets *os, const struct outlet *o, char **block, size_t len)
 {
     const struct buf *head = &os->head;
-    char *bytes = *block + room;
-    if (head->len > room)
+    char *bytes = *block + OUTLET_HEAD_ROOM;
+    if (head->len > OUTLET_HEAD_ROOM)
         return wire_send_two(o->wire, head->data, head->len, bytes, len);
     memcpy(bytes - head->len, head->data, head->len);
     int got = wire_send_block(o->wire, *block, bytes - head->len, head->len + len);
@@ -176,7 +184,8 @@ static bool flush(struct outlets *os, struct outlet *o)
     if (!o->wire || o->full)
         return false;
     write_head(os, o, o->batch_n, false, b->items, b->count);
-    if (!note_sent(o, send_joined(os, o, &b->block, BATCH_HEAD_ROOM, b->bodies), o->batch_n))
+    int got = wire_send_two(o->wire, os->head.data, os->head.len, b->block, b->bodies);
+    if (!note_sent(o, got, o->batch_n))
         return false;
     batch_empty(b);
     return true;
@@ -208,7 +217,7 @@ static uint64_t send_alone(struct outlets *os, struct outlet *o, const struct ms
         return 0;
     uint64_t n = os->next_n++;
     write_head(os, o, n, false, c, 1);
-    return note_sent(o, send_joined(os, o, block, OUTLET_HEAD_ROOM, c->len), n);
+    return note_sent(o, send_joined(os, o, block, c->len), n);
 }
 
 uint64_t outlet_send(struct outlets *os, struct outlet *o, struct msg_chunk *c, char **block)
@@ -248,6 +257,15 @@ static void send_idle(struct outlets *os, struct outlet *o)
     note_sent(o, wire_send(o->wire, os->head.data, os->head.len), n);
 }
 
+uint32_t outlets_sent(const struct outlets *os)
+{
+    uint32_t count = 0;
+    const struct outlet *o;
+    DL_FOREACH(os->list, o)
+        count += o->sent.count;
+    return count;
+}
+
 void outlets_turn(struct outlets *os)
 {
     int64_t beat_ms = worker_beat_ms(os->worker), now = worker_now_ms(os->worker);
@@ -259,8 +277,7 @@ void outlets_turn(struct outlets *os)
         if (now - o->mark_moved_ms > worker_lease_ms(os->worker)) {
             say(SAY_WARN, "the uploader at %s reads, but nothing of ours: connecting anew",
                 o->intake);
-            os->lost(os->arg, o);
-            hang_up(os, o);
+            disown(os, o);
             dial(os, o);
             o->mark_moved_ms = now;
         }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "fetcher/batch.h"
+#include "fetcher/sent.h"
 #include "lib/msg.h"
 #include "lib/worker.h"
 
@@ -27,6 +28,7 @@ struct outlet {
     uint64_t batch_n;         /* the number of the message they will be */
     int64_t flush_at_ms;      /* clock; when they have waited long enough */
     unsigned open;            /* objects begun there and not ended */
+    struct sent sent;         /* objects sent whole; after a `lost`, none */
     int64_t mark_moved_ms, listed_ms;  /* patience */
     int64_t sent_ms;          /* clock; last message to it */
     struct outlet *prev, *next;
@@ -39,7 +41,7 @@ struct outlets {
     struct outlet *list;      /* owned */
     uint64_t next_n;          /* one count for all: it rises for each, whatever is forgotten */
     struct buf head;          /* a message's map being written */
-    /* Objects given to `o` are lost (it is gone, or its link was cut). */
+    /* Objects given to `o`, in `sent` too, are lost (it is gone, or its link was cut). */
     void (*lost)(void *arg, struct outlet *o);
     void *arg;
 };
@@ -66,4 +68,6 @@ int64_t outlets_sleep_ms(const struct outlets *os);
 
 /* Once a turn: idle pipes get a message a beat, so that marks move; stuck ones a new socket. */
 void outlets_turn(struct outlets *os);
+/* Objects sent whole and not known to be read. */
+uint32_t outlets_sent(const struct outlets *os);
 #endif

@@ -13,13 +13,12 @@ enum {
     ERROR_BODY_MOST = 65536,    /* of an error's body read, to keep the connection */
 };
 
-enum where { QUEUED, RUNNING, SENT };
 
 struct transfer {
     struct transfers *all;
     uint64_t d, task;
     int64_t since_ms;           /* clock; when it was read */
-    enum where where;
+    bool running;               /* else queued */
     struct transfer *prev, *next;
     UT_hash_handle hh;
 
@@ -41,7 +40,6 @@ struct transfer {
 
     uint64_t response_code, time_us;
     char *content_type, *url_effective;    /* owned */
-    uint64_t last_n;            /* sent: the number of its last chunk */
     size_t url_len, key_len;
     char url[];                 /* a NUL, then the key and a NUL */
 };
@@ -51,61 +49,35 @@ static const char *key_of(const struct transfer *t)
     return t->url + t->url_len + 1;
 }
 
-static struct transfer **list_of(struct transfers *ts, enum where where, unsigned **count)
-{
-    *count = where == QUEUED ? &ts->queued_count : where == RUNNING ? &ts->running_count
-                                                                    : &ts->sent_count;
-    return where == QUEUED ? &ts->queued : where == RUNNING ? &ts->running : &ts->sent;
-}
-
-static void move(struct transfer *t, enum where to)
-{
-    unsigned *from_count, *to_count;
-    struct transfer **from_list = list_of(t->all, t->where, &from_count);
-    struct transfer **to_list = list_of(t->all, to, &to_count);
-    DL_DELETE(*from_list, t);
-    --*from_count;
-    DL_APPEND(*to_list, t);
-    ++*to_count;
-    t->where = to;
-}
-
 static void set_blocked(struct transfer *t, bool blocked)
 {
     t->all->blocked_count += (unsigned)blocked - (unsigned)t->blocked;
     t->blocked = blocked;
 }
 
-/* Ends the running part: what a sent one does not need any more. */
-static void let_go(struct transfer *t)
+static void free_transfer(struct transfer *t)
 {
+    struct transfers *ts = t->all;
+    if (t->xfer)
+        xfer_cancel(t->xfer);
     set_blocked(t, false);
-    if (t->where == RUNNING) {
-        t->all->freed++;
-        if (t->outlet)
-            t->outlet->open--;
+    if (t->outlet)
+        t->outlet->open--;
+    if (t->running) {
+        DL_DELETE(ts->running, t);
+        ts->running_count--;
+        ts->freed++;
+    } else {
+        DL_DELETE(ts->queued, t);
+        ts->queued_count--;
     }
+    HASH_DEL(ts->by_d, t);
     free(t->block);
     free(t->rest);
     free(t->content_type);
     free(t->url_effective);
     digest_close(t->digest);
     inflate_close(t->inflate);
-    t->block = t->rest = t->content_type = t->url_effective = NULL;
-    t->digest = NULL;
-    t->inflate = NULL;
-}
-
-static void free_transfer(struct transfer *t)
-{
-    unsigned *count;
-    struct transfer **list = list_of(t->all, t->where, &count);
-    if (t->xfer)
-        xfer_cancel(t->xfer);
-    let_go(t);
-    DL_DELETE(*list, t);
-    --*count;
-    HASH_DEL(t->all->by_d, t);
     free(t);
 }
 
@@ -184,7 +156,8 @@ static int ship(struct transfer *t, bool last)
     t->fill = 0;
     if (!t->block)
         t->block_bytes = 0;
-    t->last_n = n;
+    if (last)
+        sent_add(&o->sent, (struct sent_item){t->d, t->task, n, t->since_ms});
     return 1;
 }
 
@@ -297,13 +270,12 @@ static enum xfer_verdict on_body(void *arg, const char *data, size_t len)
     return XFER_TOOK;
 }
 
-/* Sends the last chunk of a transfer that ended well: 1 done, 0 no room. */
+/* Sends the last chunk of a transfer that ended well: 1 done and gone, 0 no room. */
 static int finish(struct transfer *t)
 {
     if (!ship(t, true))
         return 0;
-    let_go(t);
-    move(t, SENT); /* until the outlet has read last_n */
+    free_transfer(t);
     return 1;
 }
 
@@ -382,7 +354,12 @@ static void serve_waiting(struct transfers *ts)
 
 static void start(struct transfer *t)
 {
-    move(t, RUNNING);
+    struct transfers *ts = t->all;
+    DL_DELETE(ts->queued, t);
+    ts->queued_count--;
+    DL_APPEND(ts->running, t);
+    ts->running_count++;
+    t->running = true;
     t->digest = digest_open(t->all->digest);
     t->xfer = t->digest ? xfer_start(t->all->xfers, t->url, t) : NULL;
     if (!t->xfer)
@@ -398,14 +375,6 @@ void transfers_turn(struct transfers *ts)
         worker_beat_soon(ts->worker, true);
 }
 
-void transfers_read(struct transfers *ts)
-{
-    struct transfer *t, *tmp;
-    DL_FOREACH_SAFE(ts->sent, t, tmp)
-        if (t->outlet->mark >= t->last_n)
-            free_transfer(t);
-}
-
 void transfers_cancel(struct transfers *ts, uint64_t d)
 {
     struct transfer *t;
@@ -416,12 +385,19 @@ void transfers_cancel(struct transfers *ts, uint64_t d)
 
 void transfers_lost(struct transfers *ts, struct outlet *o)
 {
+    static const char gone[] = "its uploader is gone";
     struct transfer *t, *tmp;
     HASH_ITER(hh, ts->by_d, t, tmp)
         if (t->outlet == o) {
-            report_failed(t, "lost", "its uploader is gone", true, 0);
+            report_failed(t, "lost", gone, true, 0);
             free_transfer(t);
         }
+    for (uint32_t i = 0; i < o->sent.count; i++) {
+        const struct sent_item *s = sent_at(&o->sent, i);
+        struct msg_outcome out = {.d = s->d, .task = s->task, .class = msg_text("lost"),
+                                  .detail = msg_text(gone), .retry = true};
+        worker_outcome(ts->worker, false, &out);
+    }
 }
 
 void transfers_give_back(struct transfers *ts)
@@ -448,5 +424,10 @@ uint32_t transfers_list(const struct transfers *ts, int64_t age_ms, uint64_t *ds
             break; /* in order of arrival: the rest is younger */
         ds[count++] = t->d;
     }
+    const struct outlet *o;
+    DL_FOREACH(ts->outlets->list, o)
+        for (uint32_t i = 0; i < o->sent.count && count < most; i++)
+            if (now - sent_at(&o->sent, i)->since_ms >= age_ms)
+                ds[count++] = sent_at(&o->sent, i)->d;
     return count;
 }

@@ -1,4 +1,5 @@
-/* transfer.h - a task's way from being read to being read by an uploader: queued, running, sent.
+/* transfer.h - a task's way from being read to being sent whole to an uploader: queued, running.
+ * What comes after is the outlet's (sent.h).
  *
  * Memory: a running transfer holds one chunk at most, and what one call of libcurl brought
  * while it waits for room. Room goes to the oldest that waits; nothing new starts before.
@@ -26,9 +27,9 @@ struct transfers {
     int64_t max_bytes;         /* of a decoded body; 0: no limit */
     enum digest_kind digest;
 
-    struct transfer *by_d;                     /* all; owned */
-    struct transfer *queued, *running, *sent;  /* each in order of arrival */
-    unsigned queued_count, running_count, blocked_count, sent_count;
+    struct transfer *by_d;               /* all; owned */
+    struct transfer *queued, *running;   /* each in order of arrival */
+    unsigned queued_count, running_count, blocked_count;
     unsigned freed;            /* slots that came free since the last beat */
     bool serving;              /* room is being given to those that wait */
 };
@@ -39,8 +40,6 @@ extern const struct xfer_calls transfer_calls;
 void transfers_task(struct transfers *ts, const struct msg_task *t);
 /* Uses room and slots: those that wait first, then new ones. */
 void transfers_turn(struct transfers *ts);
-/* What the uploaders have read is theirs. */
-void transfers_read(struct transfers *ts);
 void transfers_cancel(struct transfers *ts, uint64_t d);
 /* Fails, as lost, what was given to `o` or is being. */
 void transfers_lost(struct transfers *ts, struct outlet *o);
@@ -49,6 +48,6 @@ void transfers_give_back(struct transfers *ts);
 /* Drops all without a word. */
 void transfers_reset(struct transfers *ts);
 
-/* Lists what is older than `age_ms`, at most `most`; returns how many. */
+/* Lists what is older than `age_ms`, sent objects too, at most `most`; returns how many. */
 uint32_t transfers_list(const struct transfers *ts, int64_t age_ms, uint64_t *ds, uint32_t most);
 #endif

@@ -8,6 +8,7 @@
 #include <utlist.h>
 
 #include "lib/clock.h"
+#include "lib/slots.h"
 
 enum {
     LOOK_MS = 250,              /* how often the limits on time are looked at */
@@ -42,6 +43,46 @@ struct xfers {
     int64_t due_ms;             /* clock; libcurl's timer, -1: none */
     int64_t looked_ms;
 };
+
+/* libcurl takes a buffer of BUFFER_BYTES and one more at the start of each transfer and frees it at
+ * its end. From the heap each would lie on other pages, until all of it has been touched. */
+
+static struct slots buffers; /* libcurl's allocator is the process's too */
+
+static void *heap_malloc(size_t size)
+{
+    void *block = size == BUFFER_BYTES + 1 ? slots_take(&buffers) : NULL;
+    return block ? block : malloc(size);
+}
+
+static void heap_free(void *block)
+{
+    if (slots_own(&buffers, block))
+        slots_give(&buffers, block);
+    else
+        free(block);
+}
+
+static void *heap_realloc(void *block, size_t size)
+{
+    if (!slots_own(&buffers, block))
+        return realloc(block, size);
+    void *moved = malloc(size);
+    if (!moved)
+        return NULL;
+    memcpy(moved, block, size < BUFFER_BYTES + 1 ? size : BUFFER_BYTES + 1);
+    slots_give(&buffers, block);
+    return moved;
+}
+
+static int set_up_libcurl(int parallel)
+{
+    if (slots_open(&buffers, BUFFER_BYTES + 1, (size_t)parallel + 8))
+        return -1;
+    return curl_global_init_mem(CURL_GLOBAL_DEFAULT, heap_malloc, heap_free, heap_realloc, strdup,
+                                calloc)
+               ? -1 : 0;
+}
 
 /* libcurl asks for descriptors and a timer; the loop has them. */
 
@@ -181,7 +222,7 @@ struct xfers *xfers_open(struct loop *loop, const struct xfer_settings *s,
                          const struct xfer_calls *calls)
 {
     struct xfers *p = calloc(1, sizeof *p);
-    if (!p || curl_global_init(CURL_GLOBAL_DEFAULT) || !(p->multi = curl_multi_init())) {
+    if (!p || set_up_libcurl(s->parallel) || !(p->multi = curl_multi_init())) {
         free(p);
         return NULL;
     }
@@ -225,6 +266,7 @@ void xfers_close(struct xfers *p)
     free(p->connections);
     free(p);
     curl_global_cleanup();
+    slots_close(&buffers);
 }
 
 struct xfer *xfer_start(struct xfers *p, const char *url, void *arg)

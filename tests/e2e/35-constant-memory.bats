@@ -1,0 +1,56 @@
+#!/usr/bin/env bats
+# LONG and LARGE: `make soak` sets them higher.
+bats_require_minimum_version 1.5.0
+load helpers
+
+# run_to_end LIST DEST [FETCHER OPTION...]: prints the peak RSS in kB of feeder, two fetchers and
+# uploader.
+run_to_end() {
+    local list=$1 dest=$2 pid rss names=(feeder fetcher fetcher uploader) pids=() peaks=(0 0 0 0) i
+    shift 2
+    start_uploader "$dest"
+    start_fetcher "$@"
+    pids=("$FETCHER")
+    start_fetcher "$@"
+    "$BIN/feeder" --at "$AT" "$list" > manifest 2> feeder.log 3>&- & FEEDER=$!
+    pids=("$FEEDER" "${pids[@]}" "$FETCHER" "$UPLOADER")
+    PIDS+=("$FEEDER")
+    while kill -0 "$FEEDER" 2>/dev/null; do
+        for i in "${!pids[@]}"; do
+            rss=$(awk '/VmHWM/ {print $2}' "/proc/${pids[i]}/status" 2>/dev/null) || rss=
+            [ -z "$rss" ] || peaks[i]=$rss
+        done
+        read -rt 0.05 <> <(:) || :
+    done
+    wait "${pids[@]}"
+    printf '# %s:' "$(basename "$list")" >&3
+    for i in "${!pids[@]}"; do printf ' %s %d kB' "${names[i]}" "${peaks[i]}" >&3; done
+    echo >&3
+    PEAKS=("${peaks[@]}")
+}
+
+@test "ten times the URLs, the same memory in every process" {
+    [[ $BIN != *san* ]] || skip "the address sanitizer keeps what was freed"
+    start_origin
+    local many=${LONG:-200000} i few_peaks
+    make_list $((many / 10)) 1024 > few
+    make_list "$many" 1024 > many
+    run_to_end few null:
+    few_peaks=("${PEAKS[@]}")
+    run_to_end many null:
+    grep -q "$many delivered" feeder.log
+    for i in 0 1 2 3; do
+        [ $((PEAKS[i] * 100)) -le $((few_peaks[i] * 110 + ${SLACK_KB:-1500} * 100)) ]
+    done
+}
+
+@test "a large body among small ones: no process above 200 MB, all bytes right" {
+    start_origin
+    local large=${LARGE:-300000000} key i
+    { make_list 5000 4096; echo "$BASE/-/bytes/$large/large"; make_list 10000 4096 | tail -n 5000; } > list
+    run_to_end list dir:out --chunk-size 256k
+    [ "$(jq -s 'map(select(.status == "delivered")) | length' manifest)" -eq 10001 ]
+    for i in 0 1 2 3; do [ "${PEAKS[i]}" -lt "${RSS_MOST_KB:-204800}" ]; done
+    key=$(jq -r "select(.size_download == $large) | .key" manifest)
+    "$BIN/origin" --print "/-/bytes/$large/large" | cmp - "out/$key"
+}

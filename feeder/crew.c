@@ -98,10 +98,13 @@ static void news_to_all(struct crew *c)
         news_soon(m, false);
 }
 
+/* A member's wire: when it comes to be connected, what waits for that goes at once. */
 static void wake(void *arg, int fd, int ready)
 {
+    struct member *m = arg;
     (void)fd, (void)ready;
-    wire_ready(arg);
+    if (wire_ready(m->wire) && !m->last_news_ms)
+        m->next_news_ms = 0;
 }
 
 static struct member *add_member(struct crew *c, const struct msg *beat)
@@ -122,7 +125,7 @@ static struct member *add_member(struct crew *c, const struct msg *beat)
     m->taken = m->done = m->noted = m->told = b->oldest - 1;
     m->mark_moved_ms = c->patience.now_ms;
     m->wire = wire_open(WIRE_TO_INBOX, inbox, (struct wire_limits){TASKS_HWM, MSG_HEAD_MOST});
-    if (!m->wire || loop_watch(c->loop, wire_fd(m->wire), LOOP_READ, wake, m->wire)) {
+    if (!m->wire || loop_watch(c->loop, wire_fd(m->wire), LOOP_READ, wake, m)) {
         say(SAY_WARN, "cannot reach %s at %s: %s", m->name, inbox, wire_strerror(errno));
         free_member(c, m);
         return NULL;

@@ -3,9 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+char *batch_bodies(const struct batch *b)
+{
+    return b->block + BATCH_HEAD_ROOM;
+}
+
 static struct msg_text keep(struct batch *b, struct msg_text t)
 {
-    char *at = b->block + BATCH_BODIES + b->texts;
+    char *at = batch_bodies(b) + BATCH_BODIES + b->texts;
     b->texts += t.len;
     if (t.len)
         memcpy(at, t.s, t.len);
@@ -29,7 +34,7 @@ bool batch_add(struct batch *b, const struct msg_chunk *c, const void *body)
     kept->digest = keep(b, c->digest);
     kept->url_effective = keep(b, c->url_effective);
     if (c->len)
-        memcpy(b->block + b->bodies, body, c->len);
+        memcpy(batch_bodies(b) + b->bodies, body, c->len);
     b->bodies += c->len;
     return true;
 }

@@ -198,12 +198,14 @@ static void open_all(struct fetcher *f, int argc, char **argv)
                                       .chunk_bytes = (size_t)settings.chunk_bytes,
                                       .max_bytes = settings.max_bytes,
                                       .digest = (enum digest_kind)digest};
+    if (transfers_open(&f->transfers))
+        say_die(EXIT_TEMP, "out of memory");
     loop_watch(f->loop, f->stop_fd, LOOP_READ, wake, NULL);
 }
 
 static void close_all(struct fetcher *f)
 {
-    on_reset(f);
+    transfers_close(&f->transfers);
     outlets_close(&f->outlets);
     xfers_close(f->xfers);
     worker_close(f->worker);

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
-#include <xxhash.h>
 
 #include "lib/say.h"
+#include "lib/sum.h"
 #include "lib/wire.h"
 
 enum { COMPANY_MS = 3 };  /* a small object waits no longer for others */
@@ -159,14 +159,14 @@ static uint64_t note_sent(struct outlet *o, int got, uint64_t n)
     return n;
 }
 
-/* Sends the map and the `len` bytes behind the room in *block as one message, as
- * wire_send_block(): the map is put right before them where the room is enough for it. *block is
- * NULL if it was taken. */
-static int send_joined(const struct outlets *os, const struct outlet *o, char **block, size_t len)
+/* Sends the map and `len` bytes at *block + room as one message, as wire_send_block(): the map is
+ * put right before the bytes where `room` is enough for it. *block is NULL if it was taken. */
+static int send_joined(const struct outlets *os, const struct outlet *o, char **block, size_t room,
+                       size_t len)
 {
     const struct buf *head = &os->head;
-    char *bytes = *block + OUTLET_HEAD_ROOM;
-    if (head->len > OUTLET_HEAD_ROOM)
+    char *bytes = *block + room;
+    if (head->len > room)
         return wire_send_two(o->wire, head->data, head->len, bytes, len);
     memcpy(bytes - head->len, head->data, head->len);
     int got = wire_send_block(o->wire, *block, bytes - head->len, head->len + len);
@@ -184,7 +184,9 @@ static bool flush(struct outlets *os, struct outlet *o)
     if (!o->wire || o->full)
         return false;
     write_head(os, o, o->batch_n, false, b->items, b->count);
-    int got = wire_send_two(o->wire, os->head.data, os->head.len, b->block, b->bodies);
+    int got = b->bodies >= BATCH_WORTH
+                  ? send_joined(os, o, &b->block, BATCH_HEAD_ROOM, b->bodies)
+                  : wire_send_two(o->wire, os->head.data, os->head.len, batch_bodies(b), b->bodies);
     if (!note_sent(o, got, o->batch_n))
         return false;
     batch_empty(b);
@@ -217,7 +219,7 @@ static uint64_t send_alone(struct outlets *os, struct outlet *o, const struct ms
         return 0;
     uint64_t n = os->next_n++;
     write_head(os, o, n, false, c, 1);
-    return note_sent(o, send_joined(os, o, block, c->len), n);
+    return note_sent(o, send_joined(os, o, block, OUTLET_HEAD_ROOM, c->len), n);
 }
 
 uint64_t outlet_send(struct outlets *os, struct outlet *o, struct msg_chunk *c, char **block)
@@ -225,7 +227,7 @@ uint64_t outlet_send(struct outlets *os, struct outlet *o, struct msg_chunk *c, 
     const char *body = *block + OUTLET_HEAD_ROOM;
     if (!o->wire || o->full)
         return 0;
-    c->sum = XXH3_64bits(body, c->len);
+    c->sum = sum_of(body, c->len);
     if (c->first && c->last && c->len <= BATCH_SMALL)
         return add_to_batch(os, o, c, body);
     return send_alone(os, o, c, block);

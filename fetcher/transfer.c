@@ -55,6 +55,14 @@ static void set_blocked(struct transfer *t, bool blocked)
     t->blocked = blocked;
 }
 
+static void free_block(struct transfer *t)
+{
+    if (slots_own(&t->all->blocks, t->block))
+        slots_give(&t->all->blocks, t->block);
+    else
+        free(t->block);
+}
+
 static void free_transfer(struct transfer *t)
 {
     struct transfers *ts = t->all;
@@ -72,7 +80,7 @@ static void free_transfer(struct transfer *t)
         ts->queued_count--;
     }
     HASH_DEL(ts->by_d, t);
-    free(t->block);
+    free_block(t);
     free(t->rest);
     free(t->content_type);
     free(t->url_effective);
@@ -161,6 +169,19 @@ static int ship(struct transfer *t, bool last)
     return 1;
 }
 
+/* The block with room for `bytes`; NULL without memory. One of the slots is left: a body longer
+ * than its length said (after decoding, that is). */
+static char *grown(struct transfer *t, size_t bytes)
+{
+    if (!slots_own(&t->all->blocks, t->block))
+        return realloc(t->block, OUTLET_HEAD_ROOM + bytes);
+    char *block = malloc(OUTLET_HEAD_ROOM + bytes);
+    if (block)
+        memcpy(block, t->block, OUTLET_HEAD_ROOM + t->fill);
+    free_block(t);
+    return block;
+}
+
 /* Room for at least one more byte in the block. */
 static void widen(struct transfer *t)
 {
@@ -174,7 +195,13 @@ static void widen(struct transfer *t)
         bytes = (size_t)((uint64_t)head.length - t->offset);
     if (bytes > t->all->chunk_bytes)
         bytes = t->all->chunk_bytes;
-    t->block = realloc(t->block, OUTLET_HEAD_ROOM + bytes);
+    if (!t->block && t->offset == 0 && head.length > 0 && head.length <= BATCH_SMALL &&
+        bytes == (size_t)head.length)
+        t->block = slots_take(&t->all->blocks);
+    if (!t->block)
+        t->block = malloc(OUTLET_HEAD_ROOM + bytes);
+    else if (t->block_bytes)
+        t->block = grown(t, bytes);
     if (!t->block)
         say_die(EXIT_TEMP, "out of memory");
     t->block_bytes = bytes;
@@ -306,6 +333,17 @@ static void on_end(void *arg, const struct xfer_end *e)
 }
 
 const struct xfer_calls transfer_calls = {on_body, on_end};
+
+int transfers_open(struct transfers *ts)
+{
+    return slots_open(&ts->blocks, OUTLET_HEAD_ROOM + BATCH_SMALL, (size_t)ts->slots);
+}
+
+void transfers_close(struct transfers *ts)
+{
+    transfers_reset(ts);
+    slots_close(&ts->blocks);
+}
 
 /* Turns. */
 

@@ -13,6 +13,7 @@
 #include "fetcher/outlet.h"
 #include "lib/digest.h"
 #include "lib/msg.h"
+#include "lib/slots.h"
 #include "lib/worker.h"
 #include "lib/xfer.h"
 
@@ -32,7 +33,13 @@ struct transfers {
     unsigned queued_count, running_count, blocked_count;
     unsigned freed;            /* slots that came free since the last beat */
     bool serving;              /* room is being given to those that wait */
+    struct slots blocks;       /* for bodies that will be copied into a batch */
 };
+
+/* The caller has set the borrowed parts and the settings. 0, or -1 with errno. */
+int transfers_open(struct transfers *ts);
+/* Drops all without a word. */
+void transfers_close(struct transfers *ts);
 
 /* What xfers_open() calls for our transfers. */
 extern const struct xfer_calls transfer_calls;

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
+#if defined(__x86_64__)
+#include <xxh_x86dispatch.h> /* as in sum.c */
+#endif
 
 static const char *const names[DIGEST_KINDS] = {"none", "sha256", "xxh128", "md5"};
 
@@ -25,7 +28,10 @@ int digest_kind(const char *name, size_t len)
 /* Fetched once: looking an algorithm up costs more than hashing a small body. */
 static const EVP_MD *algorithm(enum digest_kind kind)
 {
-    return kind == DIGEST_MD5 ? EVP_md5() : EVP_sha256();
+    static EVP_MD *fetched[DIGEST_KINDS];
+    if (!fetched[kind])
+        fetched[kind] = EVP_MD_fetch(NULL, kind == DIGEST_MD5 ? "MD5" : "SHA256", NULL);
+    return fetched[kind];
 }
 
 struct digest *digest_open(enum digest_kind kind)
@@ -77,8 +83,11 @@ void digest_text(struct digest *d, char out[DIGEST_TEXT])
         return;
     }
     int at = snprintf(out, DIGEST_TEXT, "%s:", names[d->kind]);
-    for (unsigned i = 0; i < len; i++)
-        at += snprintf(out + at, DIGEST_TEXT - (size_t)at, "%02x", raw[i]);
+    for (unsigned i = 0; i < len; i++) {
+        out[at++] = "0123456789abcdef"[raw[i] >> 4];
+        out[at++] = "0123456789abcdef"[raw[i] & 15];
+    }
+    out[at] = '\0';
 }
 
 void digest_close(struct digest *d)

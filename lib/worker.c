@@ -85,10 +85,20 @@ static void setup_saying(const char *who)
               json);
 }
 
-static void wake(void *arg, int fd, int ready)
+static void wake_inbox(void *arg, int fd, int ready)
 {
+    struct worker *w = arg;
     (void)fd, (void)ready;
-    wire_ready(arg); /* resets the fd; what there is to do, the turn finds out */
+    wire_ready(w->inbox); /* resets the fd; what there is to do, the turn finds out */
+}
+
+/* Connected at last: the first beat goes at once. */
+static void wake_feeder(void *arg, int fd, int ready)
+{
+    struct worker *w = arg;
+    (void)fd, (void)ready;
+    if (wire_ready(w->feeder) && !w->feeder_member)
+        w->next_beat_ms = 0;
 }
 
 /* Descriptors: a socket, its eventfd and its connection per peer, and the transfers'. */
@@ -136,8 +146,8 @@ struct worker *worker_open(const struct worker_role *role, struct loop *loop, ui
     w->feeder = wire_open(WIRE_TO_INBOX, w->at, (struct wire_limits){10000, MSG_HEAD_MOST});
     if (!w->feeder)
         say_die(EXIT_UNUSABLE, "cannot reach %s: %s", w->at, wire_strerror(errno));
-    if (loop_watch(loop, wire_fd(w->inbox), LOOP_READ, wake, w->inbox) ||
-        loop_watch(loop, wire_fd(w->feeder), LOOP_READ, wake, w->feeder))
+    if (loop_watch(loop, wire_fd(w->inbox), LOOP_READ, wake_inbox, w) ||
+        loop_watch(loop, wire_fd(w->feeder), LOOP_READ, wake_feeder, w))
         say_die(EXIT_TEMP, "epoll: %s", strerror(errno));
     stop_ready((int)s->ready_fd);
     return w;

@@ -86,6 +86,9 @@ static int set_up_libcurl(int parallel)
 
 /* libcurl asks for descriptors and a timer; the loop has them. */
 
+static void collect(struct xfers *p);
+
+/* What has ended is collected at once, while its last bytes are in the cache. */
 static void on_fd(void *arg, int fd, int ready)
 {
     struct xfers *p = arg;
@@ -93,6 +96,7 @@ static void on_fd(void *arg, int fd, int ready)
     curl_multi_socket_action(p->multi, fd, (ready & LOOP_READ ? CURL_CSELECT_IN : 0) |
                                                (ready & LOOP_WRITE ? CURL_CSELECT_OUT : 0),
                              &running);
+    collect(p);
 }
 
 /* Those we opened ourselves, and so will hear the end of: not the resolver's. */

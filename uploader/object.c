@@ -5,9 +5,9 @@
 #include <string.h>
 #include <uthash.h>
 #include <utlist.h>
-#include <xxhash.h>
 
 #include "lib/say.h"
+#include "lib/sum.h"
 
 /* A message's bytes, kept while a piece of it is needed. The loop's thread counts. */
 struct parcel {
@@ -293,7 +293,7 @@ static const char *wrong(const struct object *o, const struct msg_chunk *c, uint
     if (o->complete || o->fetcher != from || c->offset != o->next_offset ||
         c->first != (o->next_offset == 0 && !o->pieces && !o->busy && !o->handle))
         return "a chunk at the wrong offset";
-    if (c->sum != XXH3_64bits(c->bytes, c->len))
+    if (c->sum != sum_of(c->bytes, c->len))
         return "a chunk whose sum is wrong";
     if (c->last && c->total != c->offset + c->len)
         return "a body of another length than its last chunk says";

@@ -55,6 +55,11 @@ unit: $(UNIT)
 e2e: all
 	BATS_TEST_TIMEOUT=120 BIN=$(CURDIR)/$B/bin prove --timer --exec bats tests/e2e/*.bats
 
+# What takes too long for every day: half a million URLs, a body of 2 GiB.
+soak: all
+	LONG=500000 LARGE=2147483648 SLACK_KB=0 BIN=$(CURDIR)/$B/bin prove --timer --exec bats \
+	    tests/e2e/35-constant-memory.bats
+
 # Unit and end-to-end tests once more, under the sanitizers.
 sanitize:
 	RSS_MOST_KB=2000000 $(MAKE) SAN=address,undefined CFLAGS='-O1 -g' unit e2e
@@ -93,6 +98,6 @@ install: all
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all unit e2e sanitize check fuzz test bench run install clean
+.PHONY: all unit e2e soak sanitize check fuzz test bench run install clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# LONG and LARGE: `make soak` sets them higher.
+# `make soak` sets LONG and LARGE higher and SLACK_KB to 0. Peaks of a short run on a busy machine
+# differ by some MB; 100 bytes kept per URL would be 18 MB.
 bats_require_minimum_version 1.5.0
 load helpers
 
@@ -49,7 +50,7 @@ run_to_end() {
     run_to_end many null:
     grep -q "$many delivered" feeder.log
     for i in 0 1 2 3; do
-        [ $((PEAKS[i] * 100)) -le $((few_peaks[i] * 110 + ${SLACK_KB:-0} * 100)) ]
+        [ $((PEAKS[i] * 100)) -le $((few_peaks[i] * 110 + ${SLACK_KB:-6000} * 100)) ]
     done
 }
 

@@ -9,6 +9,8 @@ setup() {
 }
 
 teardown() {
+    # What a program under test has started has our directory in its arguments.
+    mapfile -t -O "${#PIDS[@]}" PIDS < <(pgrep -f "${T:?}/")
     for pid in "${PIDS[@]}"; do kill -CONT "$pid" 2>/dev/null; kill -9 "$pid" 2>/dev/null; done
     [ ${#PIDS[@]} -eq 0 ] || wait "${PIDS[@]}" 2>/dev/null || :
     rm -rf "$T"

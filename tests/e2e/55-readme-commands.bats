@@ -1,0 +1,91 @@
+#!/usr/bin/env bats
+bats_require_minimum_version 1.5.0
+load helpers
+
+README=$BATS_TEST_DIRNAME/../../README.md
+
+# The installed programs, as a PATH: wrappers, for the origin is on loopback.
+surround() {
+    local real program
+    real=$(realpath "$BIN")
+    mkdir run bin real
+    for program in feeder fetcher uploader; do ln -s "$real/$program" "real/$program"; done
+    cp "$BATS_TEST_DIRNAME/../../scripts/sluice" real/
+    printf '#!/bin/sh\nexec %s "$@"\n' "$T/real/feeder" > bin/feeder
+    printf '#!/bin/sh\nexec %s "$@"\n' "$T/real/uploader" > bin/uploader
+    printf '#!/bin/sh\nexec %s --allow-net loopback "$@"\n' "$T/real/fetcher" > bin/fetcher
+    printf '#!/bin/sh\nexec %s --allow-net loopback "$@"\n' "$T/real/sluice" > bin/sluice
+    chmod +x bin/*
+    export XDG_RUNTIME_DIR=$T/run PATH=$T/bin:$PATH
+    unset SLUICE_AT SLUICE_BIN
+    start_origin
+}
+
+# as_written LINE: runs it, if README.md has it.
+as_written() {
+    grep -qxF "    $1" "$README" || { echo "README.md no longer says: $1" >&2; return 1; }
+    bash -c "$1" 2> log < /dev/null 3>&-
+}
+
+all_ended() { [ -z "$(pgrep -f "$T/real/")" ]; }
+
+# All ends by itself, and leaves nothing but what was asked for.
+nothing_left() {
+    until_true 10 all_ended
+    [ -z "$(find . -type s)" ]
+    [ -z "$(find run -mindepth 1 ! -path run/sluice)" ]
+}
+
+@test "README: sluice -f 4 urls.txt dir:out > manifest.jsonl" {
+    surround
+    make_list 2000 1000 > urls.txt
+    as_written 'sluice -f 4 urls.txt dir:out > manifest.jsonl'
+    check_run urls.txt manifest.jsonl
+    tail -n 1 log | grep -q '2000 fed = 2000 delivered + 0 failed + 0 open'
+    nothing_left
+}
+
+@test "README: fetcher & fetcher & uploader dir:out & feeder urls.txt > manifest.jsonl" {
+    surround
+    make_list 2000 1000 '?wait=5' > urls.txt
+    local line='fetcher & fetcher & uploader dir:out & feeder urls.txt > manifest.jsonl'
+    as_written "$line"
+    check_run urls.txt manifest.jsonl
+    [ "$(jq -r .fetcher manifest.jsonl | sort -u | wc -l)" -eq 2 ]
+    nothing_left
+    # The feeder's status is the line's.
+    echo "$BASE/-/bytes/1/a?status=404" >> urls.txt
+    run -1 as_written "$line"
+    [ "$(grep -c '"existing":true' manifest.jsonl)" -eq 2000 ]
+    [ "$(jq -r 'select(.status == "failed") | .class' manifest.jsonl)" = http ]
+    nothing_left
+}
+
+@test "README: fetcher & uploader dir:out & zcat urls.gz | feeder > manifest.jsonl" {
+    surround
+    make_list 2000 1000 > urls
+    gzip -k urls
+    as_written 'fetcher & uploader dir:out & zcat urls.gz | feeder > manifest.jsonl'
+    check_run urls manifest.jsonl
+    nothing_left
+}
+
+@test "README: the same line in two directories at once: two runs that do not meet" {
+    surround
+    mkdir one two
+    make_list 1000 1000 '?wait=5' > one/urls.txt
+    make_list 1000 1001 '?wait=5' > two/urls.txt
+    local line='fetcher & fetcher & uploader dir:out & feeder urls.txt > manifest.jsonl' dir
+    for dir in one two; do
+        (cd $dir && as_written "$line") 3>&- &
+        PIDS+=($!)
+    done
+    wait "${PIDS[-2]}"
+    wait "${PIDS[-1]}"
+    for dir in one two; do
+        cd "$T/$dir"
+        check_run urls.txt manifest.jsonl
+    done
+    cd "$T"
+    nothing_left
+}

@@ -72,7 +72,7 @@ struct worker {
 
     uint64_t objects, bytes, dropped;
     bool leaving, empty, over, refused, said_goodbye, answered;
-    int64_t goodbye_ms;         /* clock; when the last beat went out */
+    int64_t goodbye_ms;         /* clock; when the last beat went out, before: when it was due */
 };
 
 static void setup_saying(const char *who)
@@ -385,6 +385,7 @@ void worker_empty(struct worker *w)
         return;
     w->empty = true;
     w->next_beat_ms = 0;
+    w->goodbye_ms = clock_ms();
 }
 
 int worker_finished(struct worker *w)
@@ -392,13 +393,8 @@ int worker_finished(struct worker *w)
     int64_t silence = w->patience.now_ms - w->heard_ms;
     int status = w->refused ? EXIT_USAGE : EXIT_ALL;
     if (w->empty) {
-        if (!w->feeder_member || w->answered)
-            return status;
-        if (w->said_goodbye && clock_ms() - w->goodbye_ms > GOODBYE_MS)
-            return status;
-        if (silence > w->lease_ms)
-            return status;
-        return -1;
+        bool waited = clock_ms() - w->goodbye_ms > GOODBYE_MS; /* the feeder may be gone */
+        return !w->feeder_member || w->answered || waited ? status : -1;
     }
     if (worker_settings.wait_ms && silence >= worker_settings.wait_ms) {
         say(SAY_ERROR, "no feeder at %s for %lld s (--wait): leaving", w->at,

@@ -17,6 +17,25 @@ load helpers
     wait $FETCHER
 }
 
+@test "workers whose feeder is dead leave at the second TERM" {
+    start_origin
+    make_list 1000 100 '?wait=50' > urls
+    start_uploader dir:out
+    start_fetcher -j 5
+    "$BIN/feeder" --at "$AT" urls > manifest 2> feeder.log 3>&- & local feeder=$!
+    PIDS+=($feeder)
+    until_true 20 lines_at_least 50 manifest
+    kill -9 $feeder
+    local began=$SECONDS
+    kill $FETCHER $UPLOADER
+    until_true 5 grep -q stopping fetcher.log
+    until_true 5 grep -q stopping uploader.log
+    kill $FETCHER $UPLOADER
+    wait $FETCHER
+    wait $UPLOADER
+    [ $((SECONDS - began)) -lt 4 ]
+}
+
 @test "an uploader with another DEST is refused in words; with --join it takes part" {
     start_origin
     make_list 4000 100 '?wait=20' > urls

@@ -21,7 +21,7 @@ machine() {
 on() {
     local name=$1
     shift
-    exec ip netns exec "$NET-$name" "$@"
+    exec nsenter --net="/run/netns/$NET-$name" "$@"
 }
 
 # The machines, an origin beside the feeder, and a list's BASE.

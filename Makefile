@@ -71,8 +71,11 @@ check:
 	    --suppress=missingIncludeSystem --include=/usr/include/uthash.h \
 	    --include=/usr/include/utlist.h --suppress='*:/usr/include/*' \
 	    --suppress=uninitvar --suppress=toomanyconfigs -I. lib feeder fetcher uploader
-	shellcheck scripts/* $(wildcard bench/bench) .ci/run tests/e2e/helpers.bash
+	shellcheck scripts/* bench/bench docs/model/run .ci/run tests/e2e/helpers.bash
 	scripts/arrows
+
+model:
+	docs/model/run
 
 FUZZ_S ?= 60
 fuzz:
@@ -98,6 +101,6 @@ install: all
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all unit e2e soak sanitize check fuzz test bench run install clean
+.PHONY: all unit e2e soak sanitize check model fuzz test bench run install clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -1,0 +1,318 @@
+/* outcomes.pml - o, done, oldest: no outcome is lost, taken twice, or waited for in vain.
+ *
+ * A feeder and one worker, which stores what it is given. Rounds of one beat as in evidence.pml.
+ * Safe: one manifest line a task; a restarted feeder hands out nothing that the worker has.
+ * Live: all is settled, and the worker keeps nothing.
+ *
+ * Faults, how many of each: RESET (what was on its way up is lost from some point on, or comes
+ * late, beside the new pipe), PAUSE (the worker stands until it is taken as gone, and comes back),
+ * RESTART (of the feeder: same run, the next epoch, claims), NEWRUN (the feeder dies without a
+ * journal, another one with a run of its own takes its place). */
+#ifndef N
+#define N 2
+#endif
+#ifndef LATE
+#define LATE 0
+#endif
+#ifndef SLOW
+#define SLOW 1
+#endif
+#ifndef RESET
+#define RESET 0
+#endif
+#ifndef PAUSE
+#define PAUSE 0
+#endif
+#ifndef RESTART
+#define RESTART 0
+#endif
+#ifndef NEWRUN
+#define NEWRUN 0
+#endif
+#define LEASE 4
+#define AGAIN 2            /* rounds: what is uncovered so long is sent again */
+#ifdef BUG_NO_QUIET_TIME
+#define QUIET 0
+#else
+#define QUIET 3            /* rounds in which a restarted feeder only listens */
+#endif
+#define READY 0
+#define FLY 1
+#define SETTLED 2
+#define MAXD 5             /* asserted to be enough */
+#define MAXO 7
+#define BEAT 0
+#define OUTCOME 1
+#define BIT(d) (1 << ((d) - 1))
+
+chan down = [3] of { byte, byte, byte, byte };     /* feeder, d; or feeder, 0, done, cancel */
+chan up = [4] of { byte, bit, byte, byte };        /* to, BEAT, oldest, held; or OUTCOME, o, d */
+chan rest = [4] of { byte, bit, byte, byte };      /* an old pipe's rest */
+
+/* The feeder's; its number stands for its run and epoch. */
+byte feeder = 1, st[N], cur[N], lease[N], last_d, quiet, silent, taken, covered, cancel;
+bit known, on_run;          /* its last beat was of our run */
+byte first_of_run = 1;
+
+/* The worker's. */
+byte heard, oldest = 1, next_o = 1, unsent = 1, age, kept[MAXO + 1];
+bit has[MAXD + 1], numbered_beat;
+bit paused;
+
+bit beaten, told, chaos;
+byte slow = SLOW, resets = RESET, pauses = PAUSE, restarts = RESTART, newruns = NEWRUN;
+byte task_of[MAXD + 1], run_of[MAXD + 1];
+byte i, a, b, c, e;
+bit k, cutting;
+
+#define OUR_RUN(x) ((x) >= first_of_run)
+#define HANDS_FULL (has[1] + has[2] + has[3] + has[4] + has[5] > 0)
+#define done (st[0] == SETTLED && st[N - 1] == SETTLED && oldest == next_o && !HANDS_FULL)
+ltl live { <> done }
+#define DUE_TASK(t) (st[t] == FLY && lease[t] == 0 || \
+    st[t] == READY && known && on_run && quiet == 0 && len(down) < 3)
+#define DUE (DUE_TASK(0) || DUE_TASK(N - 1) || !paused && heard && (HANDS_FULL || unsent < next_o))
+
+/* The feeder. */
+
+inline settle(d)
+{
+    if
+    :: OUR_RUN(run_of[d]) && st[task_of[d]] != SETTLED ->
+        st[task_of[d]] = SETTLED; cur[task_of[d]] = 0; lease[task_of[d]] = 0
+    :: else
+    fi
+}
+
+#ifdef BUG_OLDEST_ONCE     /* looked at only when the worker joins */
+#define COVERED_BEFORE false
+#else
+#define COVERED_BEFORE (OUR_RUN(a) && taken < b - 1)
+#endif
+inline hear_beat()         /* a: to, b: oldest, c: held */
+{
+    silent = 0; on_run = OUR_RUN(a);
+    if
+    :: !known -> known = 1; taken = b - 1; covered = taken
+    :: known && COVERED_BEFORE -> taken = b - 1; covered = taken
+    :: else
+    fi;
+    cancel = 0;
+    for (i : 1 .. MAXD) {
+        if
+        :: !OUR_RUN(a) || !(c & BIT(i)) -> skip
+        :: else ->
+            if
+            :: st[task_of[i]] == FLY && cur[task_of[i]] == i -> lease[task_of[i]] = LEASE
+            :: st[task_of[i]] == READY && quiet > 0 ->              /* a claim */
+                st[task_of[i]] = FLY; cur[task_of[i]] = i; lease[task_of[i]] = LEASE
+            :: quiet == 0 && cur[task_of[i]] != i -> cancel = cancel | BIT(i)
+            :: else
+            fi
+        fi
+    }
+    i = 0
+}
+
+inline hear(from)
+{
+    from?a,k,b,c;
+    d_step {
+    if
+    :: k == BEAT -> hear_beat()
+    :: k == OUTCOME && known && a == feeder && b == taken + 1 ->
+        taken++;
+        if :: c -> settle(c) :: else fi;        /* 0: a beat that took a number */
+        covered = taken                         /* its line is written */
+    :: else
+    fi;
+    a = 0; b = 0; c = 0; k = 0 }
+}
+
+#define MINE(t, d) (last_d >= d && task_of[d] == t && OUR_RUN(run_of[d]) && (has[d] || KEEPS(d)))
+#define KEEPS(d) (kept[1] == d && oldest <= 1 || kept[2] == d && oldest <= 2 || \
+    kept[3] == d && oldest <= 3 || kept[4] == d && oldest <= 4 || kept[5] == d && oldest <= 5)
+#define NEEDLESS(t) (MINE(t, 1) || MINE(t, 2) || MINE(t, 3) || MINE(t, 4))
+
+#define DISPATCH(t) \
+    :: atomic { st[t] == READY && known && on_run && quiet == 0 && nfull(down) -> \
+        assert(chaos || !NEEDLESS(t)); \
+        last_d++; assert(last_d <= MAXD); task_of[last_d] = t; run_of[last_d] = feeder; \
+        cur[t] = last_d; st[t] = FLY; lease[t] = LEASE; down!feeder,last_d,0,0 } \
+    :: atomic { st[t] == FLY && lease[t] == 0 -> st[t] = READY; cur[t] = 0 }
+
+active proctype Feeder()
+{
+end:
+    do
+    :: atomic { nempty(up) -> hear(up) }
+    :: atomic { nempty(rest) -> hear(rest) }
+    DISPATCH(0)
+#if N > 1
+    DISPATCH(1)
+#endif
+    :: atomic { !told && known && nfull(down) -> told = 1; down!feeder,0,covered,cancel; cancel = 0 }
+    :: atomic { !told && known && full(down) && paused -> told = 1 }
+    od
+}
+
+/* The worker. */
+
+inline forget(upto)
+{
+    do
+    :: oldest < next_o && oldest <= (upto) ->
+        kept[oldest] = 0; oldest++; age = 0
+    :: else -> break
+    od;
+    if :: unsent < oldest -> unsent = oldest :: else fi
+}
+
+#ifdef BUG_NO_REPEAT
+#define REPEAT skip
+#else
+#define REPEAT unsent = oldest
+#endif
+inline follow()            /* a: who speaks */
+{
+    if
+    :: a != heard && a >= first_of_run && heard && heard < first_of_run ->
+        forget(MAXO);                           /* of another run: all of the old is dropped */
+        for (i : 1 .. MAXD) { has[i] = 0 }
+        i = 0
+    :: else
+    fi;
+    if :: a != heard -> heard = a; REPEAT :: else fi
+}
+
+#define STORES(d) \
+    :: atomic { !paused && has[d] && next_o < MAXO -> \
+        has[d] = 0; kept[next_o] = d; if :: oldest == next_o -> age = 0 :: else fi; next_o++ }
+
+active proctype Worker()
+{
+end:
+    do
+    :: atomic { !paused && nempty(down) -> down?a,b,c,e;
+        d_step {
+        if :: b == 0 -> follow() :: else fi;
+        if
+        :: a == heard && b -> has[b] = 1
+        :: a == heard && b == 0 ->
+            forget(c);
+            for (i : 1 .. MAXD) { if :: e & BIT(i) -> has[i] = 0 :: else fi }
+            i = 0
+        :: else
+        fi;
+        a = 0; b = 0; c = 0; e = 0 } }
+    STORES(1)
+    STORES(2)
+    STORES(3)
+    STORES(4)
+    STORES(5)
+    :: atomic { !paused && heard && unsent < next_o && nfull(up) ->
+        if :: kept[unsent] -> up!heard,OUTCOME,unsent,kept[unsent] :: !kept[unsent] fi;
+        unsent++ }
+    :: atomic { !paused && !beaten && nfull(up) && !done ->
+        beaten = 1;
+        d_step {
+        for (i : 1 .. MAXD) { if :: has[i] -> c = c | BIT(i) :: else fi }
+        i = 0 }
+        if
+#ifdef BUG_SHARED_NUMBERS  /* a beat takes a number too, and is never sent again */
+        :: !numbered_beat && unsent == next_o && heard ->
+            numbered_beat = 1;
+            up!heard,OUTCOME,next_o,0;
+            next_o++; unsent++
+#endif
+        :: up!heard,BEAT,oldest,c
+        fi;
+        c = 0 }
+    od
+}
+
+/* Time, and what goes wrong. */
+
+inline cut()               /* what was on its way: read, then lost from some point on, or late */
+{
+    i = len(up);
+    do
+    :: i > 0 -> up?a,k,b,c; i--;
+        if
+        :: !cutting -> up!a,k,b,c
+        :: cutting = 1
+        :: cutting
+        fi
+    :: else -> break
+    od;
+    if :: empty(rest) -> do :: nempty(up) -> up?a,k,b,c; rest!a,k,b,c :: empty(up) -> break od
+       :: true
+    fi;
+    a = 0; b = 0; c = 0; k = 0; cutting = 0
+}
+
+inline feeder_dies()
+{
+    do :: up?a,k,b,c :: rest?a,k,b,c :: empty(up) && empty(rest) -> break od;
+    feeder++; known = 0; on_run = 0; taken = 0; covered = 0; cancel = 0; silent = 0; told = 0;
+    a = 0; b = 0; c = 0; k = 0;
+    for (i : 0 .. N - 1) {
+        if :: st[i] == FLY -> st[i] = READY :: else fi;
+        cur[i] = 0; lease[i] = 0
+    }
+    i = 0
+}
+
+inline maybe_lose_last()   /* of what a dying feeder has sent */
+{
+    i = len(down);
+    do
+    :: i > 0 -> down?a,b,c,e; i--;
+        if :: !cutting -> down!a,b,c,e :: cutting = 1 :: cutting fi
+    :: else -> break
+    od;
+    a = 0; b = 0; c = 0; e = 0; cutting = 0
+}
+
+active proctype World()
+{
+end:
+    do
+    :: atomic { !done && (beaten || paused) && (told || !known) && (len(down) <= LATE || paused) &&
+        len(up) <= LATE && len(rest) == 0 && (!DUE || slow > 0) && !(paused && !known) ->
+        if :: DUE -> slow-- :: !DUE fi;
+        d_step {
+        beaten = 0; told = 0;
+        for (i : 0 .. N - 1) { if :: lease[i] > 0 -> lease[i]-- :: else fi }
+        i = 0;
+        if :: quiet > 0 -> quiet-- :: else fi;
+        if :: known -> silent++ :: else fi;
+        if :: silent > LEASE -> known = 0; on_run = 0; silent = 0 :: else fi;
+        if
+        :: oldest < next_o && unsent == next_o && !paused ->
+            age++;
+            if :: age >= AGAIN -> age = 0; REPEAT :: else fi
+        :: else
+        fi } }
+#if RESET > 0
+    :: atomic { resets > 0 && nempty(up) && empty(rest) -> resets--; chaos = 1; cut() }
+#endif
+#if PAUSE > 0
+    :: atomic { pauses > 0 && known && !done -> pauses--; chaos = 1; paused = 1 }
+    :: atomic { paused && !known -> paused = 0 }
+#endif
+#if RESTART > 0
+    :: atomic { restarts > 0 && !done -> restarts--;
+        d_step { feeder_dies(); quiet = QUIET };
+        maybe_lose_last() }
+#endif
+#if NEWRUN > 0
+    :: atomic { newruns > 0 && !done -> newruns--;
+        d_step {
+        feeder_dies(); first_of_run = feeder;
+        for (i : 0 .. N - 1) { st[i] = READY }
+        i = 0 };
+        maybe_lose_last() }
+#endif
+    od
+}

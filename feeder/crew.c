@@ -107,6 +107,13 @@ static void wake(void *arg, int fd, int ready)
         m->next_news_ms = 0;
 }
 
+/* What is older than `oldest` will never come: covered, or of a run that the worker has left. */
+static void skip_older(struct member *m, uint64_t oldest)
+{
+    if (oldest > m->taken + 1)
+        m->taken = m->done = m->noted = m->told = oldest - 1;
+}
+
 static struct member *add_member(struct crew *c, const struct msg *beat)
 {
     const struct msg_beat *b = &beat->beat;
@@ -122,7 +129,7 @@ static struct member *add_member(struct crew *c, const struct msg *beat)
     snprintf(m->name, sizeof m->name, "%s:%llu", host, (unsigned long long)b->pid);
     m->id = beat->from;
     m->fetcher = b->role.len == 7 && memcmp(b->role.s, "fetcher", 7) == 0;
-    m->taken = m->done = m->noted = m->told = b->oldest - 1;
+    skip_older(m, b->oldest);
     m->mark_moved_ms = c->patience.now_ms;
     m->wire = wire_open(WIRE_TO_INBOX, inbox, (struct wire_limits){TASKS_HWM, MSG_HEAD_MOST});
     if (!m->wire || loop_watch(c->loop, wire_fd(m->wire), LOOP_READ, wake, m)) {
@@ -244,6 +251,7 @@ static void hear_beat(struct crew *c, const struct msg *msg)
     if (!m->cancel.v && !(m->cancel.v = malloc(CANCEL_MOST * sizeof(uint64_t))))
         say_die(EXIT_TEMP, "out of memory");
     m->cancel.count = 0;
+    skip_older(m, b->oldest);
     move_mark(c, m, b);
     m->room = b->room;
     look_at(c, m, &b->held, true);

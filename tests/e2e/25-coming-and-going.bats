@@ -2,6 +2,13 @@
 bats_require_minimum_version 1.5.0
 load helpers
 
+# Whether a file has not grown since the last call.
+same_size() {
+    local before=${SIZE:-}
+    SIZE=$(stat -c %s "$1")
+    [ "$before" = "$SIZE" ]
+}
+
 @test "--stay: workers serve one run after the other" {
     start_origin
     start_uploader --stay dir:out; local up=$UPLOADER
@@ -15,6 +22,30 @@ load helpers
     kill $up $FETCHER
     wait $up
     wait $FETCHER
+}
+
+@test "workers that hear another run drop the old one without a word" {
+    start_origin
+    make_list 20000 100 '?wait=20' > old
+    make_list 2000 200 '?wait=500' > urls
+    start_uploader dir:out
+    start_fetcher
+    start_fetcher -j 20
+    "$BIN/feeder" --at "$AT" old > old.manifest 2> old.log 3>&- & local feeder=$!
+    PIDS+=($feeder)
+    until_true 20 lines_at_least 100 old.manifest
+    kill -STOP "$UPLOADER" # what is sent stays unread: fetchers still answer for it,
+    until_true 5 same_size old.manifest
+    kill -9 $feeder
+    kill -STOP "$FETCHER" # one of them not before the new run's tasks are under way
+    "$BIN/feeder" -v --at "$AT" urls > manifest 2> feeder.log 3>&- & feeder=$!
+    PIDS+=($feeder)
+    kill -CONT "$UPLOADER"
+    until_true 10 lines_at_least 1 manifest
+    kill -CONT "$FETCHER"
+    wait $feeder
+    diff <(jq -r 'select(.status == "delivered") | .url' manifest | sort) <(sort urls)
+    run -1 grep 'out again' feeder.log
 }
 
 @test "workers whose feeder is dead leave at the second TERM" {

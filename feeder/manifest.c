@@ -152,11 +152,12 @@ int manifest_flush(struct manifest *m)
     int result = put(m, &done);
     if (result < 0)
         cut_torn(m, &done);
+    if (!done)
+        return result;
     for (const char *lf = m->lines.data, *end = lf + done;
-         done && (lf = memchr(lf, '\n', (size_t)(end - lf))); lf++)
+         (lf = memchr(lf, '\n', (size_t)(end - lf))); lf++)
         m->pending--;
-    if (done)
-        buf_shift(&m->lines, done);
+    buf_shift(&m->lines, done);
     return result;
 }
 

@@ -62,9 +62,10 @@ static void disown(struct outlets *os, struct outlet *o)
     hang_up(os, o);
 }
 
-static void take_away(struct outlets *os, struct outlet *o)
+static void drop(struct outlets *os, struct outlet *o)
 {
-    disown(os, o);
+    sent_free(&o->sent);
+    hang_up(os, o);
     DL_DELETE(os->list, o);
     batch_free(&o->batch);
     free(o);
@@ -74,7 +75,7 @@ void outlets_reset(struct outlets *os)
 {
     struct outlet *o, *tmp;
     DL_FOREACH_SAFE(os->list, o, tmp)
-        take_away(os, o);
+        drop(os, o);
 }
 
 void outlets_close(struct outlets *os)
@@ -115,8 +116,10 @@ void outlets_news(struct outlets *os, const struct msg_news *n)
     /* Absent is not gone: a restarted feeder may not have heard it yet. A lease of it is. */
     DL_FOREACH_SAFE(os->list, o, tmp)
         if (!o->listed && (is_gone(n, o->member) ||
-                           now - o->listed_ms > worker_lease_ms(os->worker)))
-            take_away(os, o);
+                           now - o->listed_ms > worker_lease_ms(os->worker))) {
+            disown(os, o);
+            drop(os, o);
+        }
 }
 
 struct outlet *outlets_pick(struct outlets *os)

@@ -52,7 +52,7 @@ void outlets_close(struct outlets *os);
 
 /* Takes in what the news say of uploaders. */
 void outlets_news(struct outlets *os, const struct msg_news *n);
-/* Closes all: another run. */
+/* Closes all without a word: another run. The caller has dropped its transfers. */
 void outlets_reset(struct outlets *os);
 
 /* The next outlet in turn that may take a new object, NULL if none has room. */

@@ -13,7 +13,6 @@ enum {
     ERROR_BODY_MOST = 65536,    /* of an error's body read, to keep the connection */
 };
 
-
 struct transfer {
     struct transfers *all;
     uint64_t d, task;
@@ -169,8 +168,14 @@ static int ship(struct transfer *t, bool last)
     return 1;
 }
 
-/* The block with room for `bytes`; NULL without memory. One of the slots is left: a body longer
- * than its length said (after decoding, that is). */
+/* A block for a body of which nothing is here yet; `whole`: for all of it. */
+static char *fresh(struct transfer *t, size_t bytes, bool whole)
+{
+    char *block = whole && bytes <= BATCH_SMALL ? slots_take(&t->all->blocks) : NULL;
+    return block ? block : malloc(OUTLET_HEAD_ROOM + bytes);
+}
+
+/* The block with room for `bytes`, NULL without memory; a slot has room for no more than it had. */
 static char *grown(struct transfer *t, size_t bytes)
 {
     if (!slots_own(&t->all->blocks, t->block))
@@ -195,13 +200,8 @@ static void widen(struct transfer *t)
         bytes = (size_t)((uint64_t)head.length - t->offset);
     if (bytes > t->all->chunk_bytes)
         bytes = t->all->chunk_bytes;
-    if (!t->block && t->offset == 0 && head.length > 0 && head.length <= BATCH_SMALL &&
-        bytes == (size_t)head.length)
-        t->block = slots_take(&t->all->blocks);
-    if (!t->block)
-        t->block = malloc(OUTLET_HEAD_ROOM + bytes);
-    else if (t->block_bytes)
-        t->block = grown(t, bytes);
+    bool whole = t->offset == 0 && head.length > 0 && bytes == (size_t)head.length;
+    t->block = t->block ? grown(t, bytes) : fresh(t, bytes, whole);
     if (!t->block)
         say_die(EXIT_TEMP, "out of memory");
     t->block_bytes = bytes;

@@ -9,7 +9,7 @@
 enum {
     ENDPOINT_MAX = 256,
     BACKLOG = 1024,           /* many workers start at once */
-    RECONNECT_MS = 10,        /* doubled up to the most: programs start in any order, and the first */
+    RECONNECT_MS = 2,         /* doubled up to the most: programs start in any order, and the first */
     RECONNECT_MOST_MS = 100,  /* waits for the last; after a restart seconds would be lost */
     HANDSHAKE_MS = 5000,      /* idle connections of strangers */
     HEARTBEAT_MS = 2000,      /* half-open tcp peers of an inbox */

@@ -83,7 +83,7 @@ more_than() { [ "$(requests)" -gt "$1" ]; }
     until_true 30 more_than "$before" || { tail -3 feeder.log >&3; false; }
     ms=$(((${EPOCHREALTIME/[.,]/} - began) / 1000))
     echo "# at $before of $lines lines: first new task $ms ms after the restart, beat $((lease * 100)) ms" >&3
-    [ "$ms" -le $((6 * lease * 100 + ${SLACK_MS:-1000})) ]
+    [ "$ms" -le $((6 * lease * 100 + ${SLACK_MS:-3000})) ]
     until_true 300 lines_at_least "$lines" j/manifest.jsonl
     nothing_twice "$lines" j/manifest.jsonl
     [ "$(jq -r .id j/manifest.jsonl | sort -n | uniq | wc -l)" -eq "$lines" ]

@@ -183,6 +183,7 @@ static void save(struct job *job)
     j->final = false;
     if (write_temporary(j) || renameat(j->dir_fd, TEMPORARY, j->dir_fd, CHECKPOINT)) {
         j->err = errno;
+        unlinkat(j->dir_fd, TEMPORARY, 0); /* on a full disk it would be in the manifest's way */
         return;
     }
     j->final = true;
@@ -234,7 +235,8 @@ static void describe(struct journal *j, const struct journal_of *of, bool comple
     checkpoint_free(&c);
 }
 
-static bool judge(struct journal *j)
+/* `if_full`: what is to be said of a full disk, beside that. */
+static bool judge(struct journal *j, const char *if_full)
 {
     j->next_ms = clock_ms() + EVERY_MS;
     if (clock_ms() - j->began_ms > EVERY_MS / SHARE)
@@ -250,18 +252,18 @@ static bool judge(struct journal *j)
     j->broken = !full;
     if (!j->complained)
         say(full ? SAY_WARN : SAY_ERROR, "%s: the checkpoint can't be written: %s%s", j->path,
-            strerror(j->err), full ? ": going on, and trying again" : "");
+            strerror(j->err), full ? if_full : "");
     j->complained = true;
     j->next_ms = clock_ms() + RETRY_MS;
     return full;
 }
 
 /* Now, and waits for it. */
-static bool save_now(struct journal *j)
+static bool save_now(struct journal *j, const char *if_full)
 {
     j->began_ms = clock_ms();
     save(&j->job);
-    return judge(j) && !j->err;
+    return judge(j, if_full);
 }
 
 /* The checkpoint stays what it was but for our epoch: lines that the manifest settles beyond its
@@ -304,7 +306,7 @@ void journal_open(struct journal *j, const char *path, const struct journal_of *
         say_die(EXIT_TEMP, "cannot start: %s", strerror(errno));
     if (manifest_flush(of->manifest) != 1) /* failed lines, put back */
         die(path, "failed");
-    if (!j->finished && !save_now(j))
+    if (!j->finished && (!save_now(j, ": make room, and run this again") || j->err))
         exit(EXIT_UNUSABLE); /* said */
 }
 
@@ -336,7 +338,7 @@ bool journal_turn(struct journal *j, const struct journal_of *of)
         return true;
     if (j->busy && pool_done(j->pool)) {
         j->busy = false;
-        if (!judge(j))
+        if (!judge(j, ": going on, and trying again"))
             return false;
     }
     if (j->busy || clock_ms() < j->next_ms)
@@ -374,10 +376,10 @@ bool journal_close(struct journal *j, const struct journal_of *of, bool complete
         return true;
     pool_stop(j->pool);
     if (j->busy && pool_done(j->pool))
-        good = judge(j);
+        good = judge(j, "");
     if (!j->broken && !j->finished && manifest_is_out(of->manifest) && has_caught_up(j, of)) {
         describe(j, of, complete);
-        good = save_now(j);
+        good = save_now(j, ": the manifest has it all, so the next start finds it there");
     }
     pool_close(j->pool);
     replay_close(&j->replay);

@@ -251,9 +251,9 @@ touched() {
     touch "$file"
     if [ "$name" = - ]; then exec 5< "$file"; fi
     refused 'touch -d' "$name" <&5
-    echo "# $output" >&3
     sed -n 's/.*: \(touch -d .*\); else.*/\1/p' <<< "$output" > advice
-    LIST=$file bash advice
+    sed -i "s/LIST/$file/" advice
+    bash advice
     if [ "$name" = - ]; then exec 5< "$file"; fi
     start_ready_feeder "$name" <&5
     kill_feeder
@@ -302,7 +302,6 @@ touched() {
     ends 10 3
     start_ready_feeder --window 200 < late
     head -n 400 urls >&$late
-    until_true 10 checkpoint_beyond 1
     kill_feeder
     exec {late}>&-
     start_uploader dir:out
@@ -340,14 +339,14 @@ flip() {
 # a checkpoint of long before the manifest's end.
 killed_journal() {
     start_origin
-    { make_list 300 1000 '?wait=40'; make_list 30 10 '?status=404'; } > urls
+    { make_list 300 1000 '?wait=100&times=1'; make_list 30 10 '?status=404'; } > urls
     start_uploader --stay dir:out
     start_fetcher --stay -j 10
     start_feeder --window 60 urls
     until_true 20 lines_at_least 50 j/manifest.jsonl
     until_true 10 checkpoint_beyond 1
     cp j/checkpoint early
-    killed_after 200
+    killed_after $(($(lines j/manifest.jsonl) + 60))
     cp -r j kept
     mv early kept/
 }

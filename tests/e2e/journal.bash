@@ -16,7 +16,7 @@ start_ready_feeder() {
 
 kill_feeder() {
     kill -9 "$FEEDER"
-    wait "$FEEDER" || :
+    wait "$FEEDER" 2>/dev/null || :
 }
 
 ended() { ! kill -0 "$1" 2>/dev/null; }
@@ -42,11 +42,12 @@ workers_end() {
 
 requests() { curl -s "$BASE/-/stats" | jq .requests; }
 requested() { [ "$(requests)" -ge "$1" ]; }
+lines_at_least() { [ "$(lines "$2")" -ge "$1" ]; }
 lines() { if [ -e "$1" ]; then wc -l < "$1"; else echo 0; fi; }
 
 # The checkpoint is of a place beyond so many bytes of the first list.
 checkpoint_beyond() {
-    awk -v most="$1" '$1 == "place" && ($2 > 0 || $3 > most) { hit = 1 } END { exit !hit }' j/checkpoint
+    awk -v most="$1" '$1 == "place" && ($2 > 0 || $3 > most) { hit = 1 } END { exit !hit }' j/checkpoint 2>/dev/null
 }
 
 # A journal of a feeder that had no workers, and was killed in the middle of its lists.

@@ -149,7 +149,7 @@ static void read_list(struct feeder *f)
         }
         f->last_line = line.number;
         if (journal_has(&f->journal, line.number, line.text, line.len))
-            continue;
+            continue; /* counted */
         f->manifest.ledger.fed++;
         if (line.bad)
             custody_refuse(&f->custody, &line);
@@ -482,8 +482,8 @@ static int close_all(struct feeder *f)
         f->manifest_lost = true; /* said */
     int status = status_of(f);
     loop_unwatch(f->loop, wire_fd(f->crew.inbox));
+    crew_close(&f->crew); /* first: its members have tasks of the window */
     window_close(&f->window);
-    crew_close(&f->crew);
     input_close(f->input);
     manifest_close(&f->manifest);
     wire_teardown();

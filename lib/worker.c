@@ -179,8 +179,8 @@ static void follow(struct worker *w, const struct msg *m)
         outbox_forget(&w->outbox, UINT64_MAX);
         w->role.reset(w->role.arg);
         memcpy(w->run, m->run, ID_RUN_BYTES);
-        w->over = false;
     }
+    w->over = false; /* a run that was stopped goes on */
     w->feeder_member = m->from;
     w->mark = 0;
     outbox_repeat(&w->outbox);

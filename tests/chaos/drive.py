@@ -98,12 +98,15 @@ class Run:
                 self.feeder_ended(process, status)
             elif process.role == "origin":
                 self.complain(f"the origin ended with status {status}")
-            elif not process.killed:
+            elif not process.died_as_told():
                 self.worker_left(process, status)
 
     def feeder_ended(self, process: Process, status: int) -> None:
         if process.killed and status == -signal.SIGKILL:
             return  # its successor is due
+        if process.died_as_told() and status < 0:
+            self.resume(0.1)
+            return
         self.feeder_status = status
         if status == STOPPED and process.asked:
             self.counts["feeder stopped, status 3"] += 1

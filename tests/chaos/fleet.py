@@ -11,6 +11,7 @@ from typing import Optional
 from plan import MOST_FILE, STALL_S, Plan
 
 LEASE_S = 1
+EARLY_S = 1.0
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 
@@ -36,15 +37,24 @@ class Process:
     def __init__(self, role: str, name: str, popen: subprocess.Popen):
         self.role, self.name, self.popen = role, name, popen
         self.stopped = self.killed = self.asked = False
-        self.disturbed_at = time.monotonic()  # its start, or its last stop or continuation
+        self.asked_early = False  # perhaps before it counted signals: then it dies of it
+        self.started_at = time.monotonic()
+        self.disturbed_at = self.started_at  # or its last stop or continuation
 
     def signal(self, number: int) -> None:
         self.popen.send_signal(number)  # does nothing once it is reaped
         self.killed |= number == signal.SIGKILL
-        self.asked |= number in (signal.SIGTERM, signal.SIGINT)
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self.asked_early |= time.monotonic() - self.started_at < EARLY_S
+            self.asked = True
         if number in (signal.SIGSTOP, signal.SIGCONT):
             self.stopped = number == signal.SIGSTOP
             self.disturbed_at = time.monotonic()
+
+    def died_as_told(self) -> bool:
+        """It is reaped, and ended by a signal of ours, as it may."""
+        early = self.asked_early and self.popen.returncode in (-signal.SIGTERM, -signal.SIGINT)
+        return self.killed or early
 
     def status(self) -> Optional[int]:
         return self.popen.poll()

@@ -8,7 +8,7 @@ BASE = "http://ORIGIN"       # in a line's text, until the origin's port is know
 LINES_A_SECOND = 200         # of the time a seed is given
 ACTING_SHARE = 0.5           # of that time; the rest is for the end of the run and the checks
 MOST_FILE = "8M"             # --max-filesize
-STALL_S = 1                  # --speed-time
+STALL_S = 3                  # --speed-time: longer than any wait and the pauses that meet it
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class ListMaker:
     def wait(self) -> str:
         if self.rng.random() < 0.2:
             return ""
-        return f"wait={min(int(self.rng.expovariate(1 / self.wait_ms)), 4 * self.wait_ms)}"
+        return f"wait={min(int(self.rng.expovariate(1 / self.wait_ms)), 2 * self.wait_ms)}"
 
     def dress(self) -> str:
         """How the body is sent."""
@@ -126,7 +126,8 @@ class ListMaker:
         return self.line(size, f"length={size + 100}", "times=1", rude=1)
 
     def hopping(self) -> Line:
-        return self.line(body_size(self.rng), f"hop={self.rng.randint(1, 6)}", self.wait())
+        return self.line(body_size(self.rng), f"hop={self.rng.randint(1, 6)}",
+                         f"wait={self.rng.randint(0, 100)}")
 
     def moved(self) -> Line:
         there = self.path(body_size(self.rng, 100_000))
@@ -183,7 +184,7 @@ def draw_options(plan: Plan, rng: Random) -> tuple[int, bool]:
     plan.gap = rng.choice([0.15, 0.3, 0.5, 1.0])
     wait_ms, compressed = rng.choice([20, 60, 150, 300]), rng.random() < 0.5
     count = plan.seconds * LINES_A_SECOND
-    busy_s = count * (0.8 * wait_ms + 40) / 1000  # what all transfers take together
+    busy_s = count * (0.7 * wait_ms + 50) / 1000  # what all transfers take together
     parallel = max(2, int(busy_s / (0.85 * plan.acting_s()) / plan.fetchers))
     threads = rng.randint(1, 8)
     plan.feeder_options = ["--window", str(rng.choice([200, 1000, 10_000]))]

@@ -11,7 +11,6 @@ from typing import Optional
 from plan import MOST_FILE, STALL_S, Plan
 
 LEASE_S = 1
-EARLY_S = 1.0
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 
@@ -37,19 +36,27 @@ class Process:
     def __init__(self, role: str, name: str, popen: subprocess.Popen):
         self.role, self.name, self.popen = role, name, popen
         self.stopped = self.killed = self.asked = False
-        self.asked_early = False  # perhaps before it counted signals: then it dies of it
-        self.started_at = time.monotonic()
-        self.disturbed_at = self.started_at  # or its last stop or continuation
+        self.asked_early = False  # before it counted signals: it dies of it
+        self.disturbed_at = time.monotonic()  # its start, or its last stop or continuation
 
     def signal(self, number: int) -> None:
         self.popen.send_signal(number)  # does nothing once it is reaped
         self.killed |= number == signal.SIGKILL
         if number in (signal.SIGTERM, signal.SIGINT):
-            self.asked_early |= time.monotonic() - self.started_at < EARLY_S
+            self.asked_early |= not self.counts(number)
             self.asked = True
         if number in (signal.SIGSTOP, signal.SIGCONT):
             self.stopped = number == signal.SIGSTOP
             self.disturbed_at = time.monotonic()
+
+    def counts(self, number: int) -> bool:
+        """Whether it is so far that it takes the signal instead of dying of it."""
+        try:
+            text = Path(f"/proc/{self.popen.pid}/status").read_text()
+        except OSError:
+            return True
+        masks = [line.split()[1] for line in text.splitlines() if line.startswith("SigBlk")]
+        return bool(int(masks[0], 16) >> (number - 1) & 1)
 
     def died_as_told(self) -> bool:
         """It is reaped, and ended by a signal of ours, as it may."""
@@ -64,16 +71,12 @@ class Fleet:
     def __init__(self, plan: Plan, programs: Path, directory: Path):
         self.plan, self.programs, self.directory = plan, programs, directory
         self.at = f"tcp://127.0.0.1:{free_port()}" if plan.tcp else f"ipc://{directory}/at/feeder"
+        self.sanitized = "san" in programs.parent.name  # which does not mix with a preloaded library
         self.processes: list[Process] = []
         self.started = {"origin": 0, "feeder": 0, "fetcher": 0, "uploader": 0}
-        self.journal = self.directory / "journal" if self.feeder_has_journal() else None
+        self.journal = self.directory / "journal" if plan.journal else None
         (directory / "at").mkdir(mode=0o700)
         (directory / "logs").mkdir()
-
-    def feeder_has_journal(self) -> bool:
-        said = subprocess.run([self.programs / "feeder", "--help"], capture_output=True, text=True,
-                              timeout=10, check=True)
-        return "--journal" in said.stdout
 
     def manifest(self) -> Path:
         return self.journal / "manifest.jsonl" if self.journal else self.directory / "stdout"
@@ -93,9 +96,9 @@ class Fleet:
 
     def environment(self, role: str) -> dict[str, str]:
         env = dict(os.environ)
-        if role == "uploader" and self.plan.slow_store:
+        if role == "uploader" and self.plan.store and not self.sanitized:
             env["LD_PRELOAD"] = str(self.programs.parent / "shim" / "slow_store.so")
-            env["SLOW_STORE"] = str(self.plan.slow_store)
+            env.update(self.plan.store)
         return env
 
     def start(self, role: str) -> Process:

@@ -40,11 +40,12 @@ class Plan:
     tcp: bool = False
     fetchers: int = 2
     uploaders: int = 1
-    slow_store: int = 0     # bytes a second and thread; 0: as fast as it is
+    journal: bool = True
     gap: float = 1.0        # mean seconds between two actions
     feeder_options: list[str] = field(default_factory=list)
     fetcher_options: list[str] = field(default_factory=list)
     uploader_options: list[str] = field(default_factory=list)
+    store: dict[str, str] = field(default_factory=dict)  # tests/shim/slow_store.c
     lines: list[Line] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
 
@@ -177,9 +178,19 @@ class ListMaker:
 
 # The options.
 
+def draw_store(plan: Plan, rng: Random, threads: int) -> None:
+    """How the store differs from a good one."""
+    if rng.random() < 0.3:  # the whole list still gets through, a few times over
+        plan.store["SLOW_STORE"] = str(int(40e6 / threads / plan.uploaders * rng.uniform(1, 3)))
+    if rng.random() < 0.3:
+        plan.store["NO_TMPFILE"] = "1"
+    if "--overwrite" in plan.uploader_options and rng.random() < 0.5:
+        plan.store["SLOW_RENAME"] = "0.02"
+
+
 def draw_options(plan: Plan, rng: Random) -> tuple[int, bool]:
     """Returns the mean wait of a body in ms, and whether bodies may be coded."""
-    plan.tcp = rng.random() < 0.3
+    plan.tcp, plan.journal = rng.random() < 0.3, rng.random() < 0.9
     plan.fetchers, plan.uploaders = rng.randint(2, 4), rng.randint(1, 3)
     plan.gap = rng.choice([0.15, 0.3, 0.5, 1.0])
     wait_ms, compressed = rng.choice([20, 60, 150, 300]), rng.random() < 0.5
@@ -199,8 +210,7 @@ def draw_options(plan: Plan, rng: Random) -> tuple[int, bool]:
         plan.uploader_options.append("--fsync")
     if rng.random() < 0.25:
         plan.uploader_options.append("--overwrite")
-    if rng.random() < 0.3:  # the whole list still gets through, a few times over
-        plan.slow_store = int(40e6 / threads / plan.uploaders * rng.uniform(1, 3))
+    draw_store(plan, rng, threads)
     return wait_ms, compressed
 
 

@@ -148,9 +148,9 @@ static void read_list(struct feeder *f)
             f->watching_list = false;
         }
         f->last_line = line.number;
-        f->manifest.ledger.fed++;
         if (journal_has(&f->journal, line.number, line.text, line.len))
             continue;
+        f->manifest.ledger.fed++;
         if (line.bad)
             custody_refuse(&f->custody, &line);
         else if (!window_add(&f->window, line.number, line.text, line.len))

@@ -137,6 +137,28 @@ static void restore_tasks(struct window *w, const struct checkpoint *c)
     }
 }
 
+static void list_lists(struct input *in, struct checkpoint *c)
+{
+    c->list_count = input_count(in);
+    c->lists = calloc(c->list_count, sizeof *c->lists);
+    if (!c->lists)
+        say_die(EXIT_TEMP, "out of memory");
+    for (uint32_t i = 0; i < c->list_count; i++)
+        input_identify(in, i, &c->lists[i]);
+}
+
+/* What was loaded, under the new epoch: what the replay finds is no part of it, for the list's place
+ * is still before that. */
+static void make_first_text(struct journal *j, struct input *in, struct checkpoint *c)
+{
+    memcpy(c->run, j->run, sizeof c->run);
+    c->epoch = j->epoch;
+    if (!c->list_count)
+        list_lists(in, c);
+    if (checkpoint_write(&j->text, c))
+        say_die(EXIT_TEMP, "out of memory");
+}
+
 static void restore(struct journal *j, const struct journal_of *of, struct checkpoint *c)
 {
     char path[4096];
@@ -144,6 +166,7 @@ static void restore(struct journal *j, const struct journal_of *of, struct check
     snprintf(path, sizeof path, "%s/manifest.jsonl", j->path);
     if (c->list_count)
         input_resume(of->input, &c->place, c->lists, c->list_count);
+    make_first_text(j, of->input, c);
     shorten(j->failed_fd, c->failed_bytes, j->path);
     replay_open(&j->replay, j->manifest_fd, c, &m->failed, path);
     restore_tasks(of->window, c);
@@ -216,17 +239,16 @@ static void list_tasks(const struct window *w, struct checkpoint *c)
                                                        t->url_len};
 }
 
-static void list_lists(struct input *in, struct checkpoint *c)
+/* Whether the list's place is beyond all that the manifest settles. Before, a checkpoint would count
+ * on lines of the manifest that it does not speak of, and they would be done again. */
+static bool is_caught_up(const struct journal *j, struct input *in)
 {
-    c->list_count = input_count(in);
-    c->lists = calloc(c->list_count, sizeof *c->lists);
-    if (!c->lists)
-        say_die(EXIT_TEMP, "out of memory");
-    for (uint32_t i = 0; i < c->list_count; i++)
-        input_identify(in, i, &c->lists[i]);
+    struct input_place p;
+    input_place(in, &p);
+    return p.number >= j->replay.last || input_fd(in) < 0;
 }
 
-/* Precondition: the manifest is out. */
+/* Preconditions: the manifest is out; is_caught_up(). */
 static void make_text(struct journal *j, const struct journal_of *of, bool complete)
 {
     struct checkpoint c = {.epoch = j->epoch, .complete = complete,
@@ -268,9 +290,9 @@ static bool judge(struct journal *j)
 }
 
 /* Now, and waits for it. */
-static bool save_now(struct journal *j, const struct journal_of *of, bool complete)
+static bool save_now(struct journal *j)
 {
-    make_text(j, of, complete);
+    j->text_sum = sum_of(j->text.data, j->text.len);
     j->began_ms = clock_ms();
     save(&j->job);
     return judge(j) && !j->err;
@@ -292,8 +314,7 @@ void journal_open(struct journal *j, const char *path, const struct journal_of *
         say_die(EXIT_TEMP, "cannot start: %s", strerror(errno));
     if (manifest_flush(of->manifest) != 1) /* failed lines, put back */
         die(path, "failed");
-    if (!j->finished && !save_now(j, &(struct journal_of){of->input, of->window, of->manifest,
-                                                          j->dest}, false))
+    if (!j->finished && !save_now(j))
         exit(EXIT_UNUSABLE); /* said */
 }
 
@@ -319,7 +340,7 @@ bool journal_turn(struct journal *j, const struct journal_of *of)
     if (j->busy || clock_ms() < j->next_ms)
         return true;
     j->next_ms = clock_ms() + EVERY_MS;
-    if (manifest_flush(of->manifest) != 1)
+    if (!is_caught_up(j, of->input) || manifest_flush(of->manifest) != 1)
         return true;
     make_text(j, of, false);
     if (j->text_sum == j->saved_sum)
@@ -352,8 +373,11 @@ bool journal_close(struct journal *j, const struct journal_of *of, bool complete
     pool_stop(j->pool);
     if (j->busy && pool_done(j->pool))
         good = judge(j);
-    if (!j->broken && !j->finished && manifest_is_out(of->manifest))
-        good = save_now(j, of, complete);
+    if (!j->broken && !j->finished && manifest_is_out(of->manifest) &&
+        is_caught_up(j, of->input)) {
+        make_text(j, of, complete);
+        good = save_now(j);
+    }
     pool_close(j->pool);
     replay_close(&j->replay);
     buf_free(&j->text);

@@ -65,6 +65,8 @@ static bool settle(struct replay *r, struct checkpoint *c, const struct line *l)
         if (r->marks[index])
             return false;
         r->marks[index] = mark_of(l->url, l->url_len);
+        r->last = l->id > r->last ? l->id : r->last;
+        c->ledger.fed++;
         return true;
     }
     struct unsettled *t = find(c, l->id);
@@ -150,7 +152,7 @@ void replay_open(struct replay *r, int fd, struct checkpoint *c, struct sink *fa
     off_t size = lseek(fd, 0, SEEK_END);
     int twin = dup(fd);
     FILE *f = twin < 0 ? NULL : fdopen(twin, "r");
-    *r = (struct replay){.base = c->place.number};
+    *r = (struct replay){.base = c->place.number, .last = c->place.number};
     if (size < 0 || !f)
         say_die(EXIT_UNUSABLE, "%s: %s", path, strerror(errno));
     check_length(fd, c, (uint64_t)size, path);

@@ -482,8 +482,8 @@ static int close_all(struct feeder *f)
         f->manifest_lost = true; /* said */
     int status = status_of(f);
     loop_unwatch(f->loop, wire_fd(f->crew.inbox));
+    crew_close(&f->crew); /* takes off its members what is in flight still */
     window_close(&f->window);
-    crew_close(&f->crew);
     input_close(f->input);
     manifest_close(&f->manifest);
     wire_teardown();

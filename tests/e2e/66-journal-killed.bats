@@ -56,3 +56,21 @@ lines_now() { wc -l < j/manifest.jsonl; }
     wait "$FEEDER"
     check_run urls j/manifest.jsonl
 }
+
+@test "a second INT: what is in flight stays open, status 3; the same command does it" {
+    start_origin
+    make_list 500 100 '?wait=500' > urls
+    start_uploader --stay dir:out
+    start_fetcher --stay -j 50
+    start_feeder
+    until_true 10 lines_at_least 50 j/manifest.jsonl
+    kill -INT "$FEEDER"
+    until_true 5 grep -q stopping feeder.log
+    kill -INT "$FEEDER"
+    local status=0
+    wait "$FEEDER" || status=$?
+    [ $status -eq 3 ]
+    start_feeder
+    wait "$FEEDER"
+    check_run urls j/manifest.jsonl
+}

@@ -57,7 +57,7 @@ e2e: all
 
 # All that runs is killed, suspended and replaced all the time: 20,000 lines in two minutes at most.
 chaos: all
-	timeout 120 tests/chaos/chaos --bin $B/bin --seeds 4 --seconds 25
+	timeout -k 10 180 tests/chaos/chaos --bin $B/bin --seeds 4 --seconds 25 --within 120
 
 # What takes too long for every day: half a million URLs, a body of 2 GiB, CHAOS_SEEDS times
 # CHAOS_S seconds of chaos.

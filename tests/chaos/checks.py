@@ -33,8 +33,8 @@ class Origin:
         """Of what the path has without any rudeness."""
         return hashlib.sha256(self.get(path)).hexdigest()
 
-    def times_asked(self, url: str) -> int:
-        return int(self.get("/-/count" + url.removeprefix(self.base)))
+    def requests(self) -> int:
+        return int(json.loads(self.get("/-/stats"))["requests"])
 
 
 class Checks:
@@ -77,7 +77,8 @@ class Checks:
         self.as_planned()
         self.exit_status()
         self.failed_list()
-        self.counts_of_the_origin()  # before we ask for bodies ourselves
+        self.count_requests()  # before we ask for bodies ourselves
+        self.count_absorbed()
         self.stored_as_said()
         self.as_the_origin_has_it()
         self.as_the_origin_prints_it()
@@ -179,20 +180,27 @@ class Checks:
 
     # What happened, as numbers.
 
-    def counts_of_the_origin(self) -> None:
-        counts, copies = self.run.counts, Counter(self.text_of(n) for n in self.tasks)
-        ours = [t for t in copies if t.startswith(self.run.base)]
-        asked = sum(self.origin.times_asked(url) for url in ours)
-        lines = sum(copies[url] for url in ours)
-        tries = sum(max(r.get("tries", 1), 1) - 1 for r in self.records
-                    if r["url"] in copies and r["url"].startswith(self.run.base))
-        counts["requests beyond one a line"] = asked - lines
-        counts["requests beyond the manifest's tries: second dispatches"] = asked - lines - tries
+    def requests_of(self, record: Record, tries: int) -> int:
+        line = self.tasks.get(record["id"])
+        return tries * line.requests if line else 0
+
+    def count_requests(self) -> None:
+        """A try that was lost leaves no trace in the manifest, but its request one at the origin."""
+        counts = self.run.counts
+        asked = self.origin.requests()
+        told = sum(self.requests_of(r, max(r.get("tries", 1), 1)) for r in self.records)
+        counts["requests"] = asked
+        counts["requests beyond the manifest's tries: second dispatches, at least"] = asked - told
         counts["tries that the origin had not spoiled"] = sum(
             max(0, r.get("tries", 1) - 1 - self.tasks[r["id"]].rude) for r in self.delivered
             if r["id"] in self.tasks)
+
+    def count_absorbed(self) -> None:
+        counts, copies = self.run.counts, Counter(self.text_of(n) for n in self.tasks)
         logs = b"".join(p.read_bytes() for p in (self.directory / "logs").glob("feeder.*"))
         counts["handed out again, by the feeder's words"] = logs.count(b"handing it out again")
-        again = sum(n - 1 for n in copies.values())
-        counts["existing: duplicates absorbed"] = sum(bool(r.get("existing")) for r in self.delivered)
-        counts["existing, of these at most by URLs that the list has twice"] = again
+        counts["held by a worker through a feeder's death"] = logs.count(b"has it still")
+        counts["existing: duplicates absorbed"] = sum(bool(r.get("existing"))
+                                                      for r in self.delivered)
+        counts["existing, of these at most by URLs that the list has twice"] = sum(
+            n - 1 for n in copies.values())

@@ -225,11 +225,11 @@ class Run:
 
     def dismiss(self) -> None:
         """Workers leave with the run. One that came or woke up when it was over has not heard, and
-        has to be asked; no other may need that."""
+        has to be asked, as one has that stays; no other may need that."""
         over, late = time.monotonic(), set()
         self.due = []
         for process in self.fleet.workers():
-            if process.stopped or over - process.disturbed_at < LATE_S:
+            if self.plan.stay or process.stopped or over - process.disturbed_at < LATE_S:
                 late.add(process.name)
             if process.stopped:
                 self.go_on(process)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Optional
 
-from plan import MOST_FILE, STALL_S, Plan
+from plan import MOST_FILE, MOST_HOPS, STALL_S, Plan
 
 LEASE_S = 1
 PR_SET_PDEATHSIG = 1
@@ -85,9 +85,11 @@ class Fleet:
         plan, at = self.plan, ["--at", self.at, "-v"]
         if role == "origin":
             return []
+        if plan.stay and role != "feeder":
+            at.append("--stay")
         if role == "fetcher":
             return at + ["--allow-net", "loopback", "--speed-time", str(STALL_S),
-                         "--max-filesize", MOST_FILE] + plan.fetcher_options
+                         "--max-filesize", MOST_FILE, "--max-redirs", str(MOST_HOPS)] + plan.fetcher_options
         if role == "uploader":
             return at + plan.uploader_options + ["dir:out"]
         journal = ["--journal", str(self.journal)] if self.journal else []

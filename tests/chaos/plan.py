@@ -8,6 +8,7 @@ BASE = "http://ORIGIN"       # in a line's text, until the origin's port is know
 LINES_A_SECOND = 200         # of the time a seed is given
 ACTING_SHARE = 0.5           # of that time; the rest is for the end of the run and the checks
 MOST_FILE = "8M"             # --max-filesize
+MOST_HOPS = 10               # --max-redirs
 STALL_S = 3                  # --speed-time: longer than any wait and the pauses that meet it
 
 
@@ -18,6 +19,7 @@ class Line:
     body: Optional[str] = None   # the origin's path whose bytes are delivered; None: it fails
     fails: Optional[str] = None  # the class it fails with; both None: blank or comment
     rude: int = 0                # requests that the origin spoils before it behaves
+    requests: int = 1            # that one try takes: redirects too
 
     def is_task(self) -> bool:
         return self.body is not None or self.fails is not None
@@ -41,6 +43,7 @@ class Plan:
     fetchers: int = 2
     uploaders: int = 1
     journal: bool = True
+    stay: bool = False      # workers wait for another run, or for this one to go on
     gap: float = 1.0        # mean seconds between two actions
     feeder_options: list[str] = field(default_factory=list)
     fetcher_options: list[str] = field(default_factory=list)
@@ -82,11 +85,12 @@ class ListMaker:
         self.names += 1
         return f"/-/bytes/{size}/{self.names}.{self.rng.choice(['html', 'bin', 'jpg', 'x'])}"
 
-    def line(self, size: int, *options: str, fails: Optional[str] = None, rude: int = 0) -> Line:
+    def line(self, size: int, *options: str, fails: Optional[str] = None, rude: int = 0,
+             requests: int = 1) -> Line:
         path = self.path(size)
         query = "&".join(option for option in options if option)
         text = BASE + path + ("?" + query if query else "")
-        return Line(text, None if fails else path, fails, rude)
+        return Line(text, None if fails else path, fails, rude, requests)
 
     def wait(self) -> str:
         if self.rng.random() < 0.2:
@@ -127,22 +131,24 @@ class ListMaker:
         return self.line(size, f"length={size + 100}", "times=1", rude=1)
 
     def hopping(self) -> Line:
-        return self.line(body_size(self.rng), f"hop={self.rng.randint(1, 6)}",
-                         f"wait={self.rng.randint(0, 100)}")
+        hops = self.rng.randint(1, 6)
+        return self.line(body_size(self.rng), f"hop={hops}", f"wait={self.rng.randint(0, 100)}",
+                         requests=1 + hops)
 
     def moved(self) -> Line:
         there = self.path(body_size(self.rng, 100_000))
-        return Line(self.line(1, f"to={quote(there, safe='')}").text, there)
+        return Line(self.line(1, f"to={quote(there, safe='')}").text, there, requests=2)
 
     def missing(self) -> Line:
         return self.line(10, f"status={self.rng.choice([404, 404, 403, 410])}", fails="http")
 
     def hopeless(self) -> Line:
         """Fails for good, each in its own way."""
-        query, fails = self.rng.choice([
-            ("status=500", "http"), ("loop=1", "redirect"), ("to=ftp%3A%2F%2Fx%2F", "redirect"),
-            ("reset=head", "cut"), ("truncate=5", "cut"), ("to=http%3A%2F%2F10.1.2.3%2F", "refused")])
-        return self.line(10, query, fails=fails)
+        query, fails, requests = self.rng.choice([
+            ("status=500", "http", 1), ("loop=1", "redirect", 1 + MOST_HOPS),
+            ("to=ftp%3A%2F%2Fx%2F", "redirect", 1), ("to=http%3A%2F%2F10.1.2.3%2F", "refused", 1),
+            ("reset=head", "cut", 1), ("truncate=5", "cut", 1)])
+        return self.line(10, query, fails=fails, requests=requests)
 
     def bad_gzip(self) -> Line:
         return self.line(1000, "badgzip=1", "times=1" if self.compressed else "status=404",
@@ -153,11 +159,11 @@ class ListMaker:
 
     def no_url(self) -> Line:
         self.names += 1
-        return Line(f"ftp://127.0.0.1/{self.names}", fails="input")
+        return Line(f"ftp://127.0.0.1/{self.names}", fails="input", requests=0)
 
     def nobody_there(self) -> Line:
         self.names += 1
-        return Line(f"http://127.0.0.1:1/{self.names}", fails="connect")
+        return Line(f"http://127.0.0.1:1/{self.names}", fails="connect", requests=0)
 
     def no_line(self) -> Line:
         return Line(self.rng.choice(["", "# a comment", "  "]))
@@ -193,6 +199,7 @@ def draw_options(plan: Plan, rng: Random) -> tuple[int, bool]:
     plan.tcp, plan.journal = rng.random() < 0.3, rng.random() < 0.9
     plan.fetchers, plan.uploaders = rng.randint(2, 4), rng.randint(1, 3)
     plan.gap = rng.choice([0.15, 0.3, 0.5, 1.0])
+    plan.stay = rng.random() < 0.2
     wait_ms, compressed = rng.choice([20, 60, 150, 300]), rng.random() < 0.5
     count = plan.seconds * LINES_A_SECOND
     busy_s = count * (0.7 * wait_ms + 50) / 1000  # what all transfers take together

@@ -55,8 +55,16 @@ unit: $(UNIT)
 e2e: all
 	BATS_TEST_TIMEOUT=120 BIN=$(CURDIR)/$B/bin prove --timer --exec bats tests/e2e/*.bats
 
-# What takes too long for every day: half a million URLs, a body of 2 GiB.
+# All that runs is killed, suspended and replaced all the time: 20,000 lines in two minutes at most.
+chaos: all
+	timeout -k 10 180 tests/chaos/chaos --bin $B/bin --seeds 4 --seconds 25 --within 120
+
+# What takes too long for every day: half a million URLs, a body of 2 GiB, CHAOS_SEEDS times
+# CHAOS_S seconds of chaos.
+CHAOS_S     ?= 120
+CHAOS_SEEDS ?= 20
 soak: all
+	tests/chaos/chaos --bin $B/bin --seeds $(CHAOS_SEEDS) --seconds $(CHAOS_S)
 	LONG=500000 LARGE=2147483648 SLACK_KB=0 BIN=$(CURDIR)/$B/bin prove --timer --exec bats \
 	    tests/e2e/35-constant-memory.bats
 
@@ -101,6 +109,6 @@ install: all
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all unit e2e soak sanitize check model fuzz test bench run install clean
+.PHONY: all unit e2e chaos soak sanitize check model fuzz test bench run install clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -275,7 +275,7 @@ static void hear_beat(struct crew *c, const struct msg *msg)
     bool change = m->leaving != b->leaving || m->reading != b->reading ||
                   m->on_our_run != on_our_run;
     m->on_our_run = on_our_run;
-    m->over_heard |= on_our_run && b->over; /* it stays for the next run */
+    m->over_heard |= c->over[0] && on_our_run && b->over; /* it stays for the next run */
     m->leaving = b->leaving;
     m->reading = b->reading;
     if (change)

@@ -15,7 +15,7 @@ objects   = $(patsubst %.c,$B/%.o,$(wildcard $(1)/*.c))
 PROGRAMS := feeder fetcher uploader
 UNIT     := $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*.c))
 
-all: $(PROGRAMS:%=$B/bin/%) $B/bin/origin $B/shim/slow_store.so
+all: $(PROGRAMS:%=$B/bin/%) $B/bin/origin $B/shim/slow_store.so $B/shim/power.so
 
 # An archive, so that a library only one program needs is linked into that one only.
 $(LIB): $(call objects,lib)
@@ -71,7 +71,8 @@ check:
 	    --suppress=missingIncludeSystem --include=/usr/include/uthash.h \
 	    --include=/usr/include/utlist.h --suppress='*:/usr/include/*' \
 	    --suppress=uninitvar --suppress=toomanyconfigs -I. lib feeder fetcher uploader
-	shellcheck scripts/* bench/bench docs/model/run .ci/run tests/e2e/helpers.bash
+	shellcheck scripts/* bench/bench docs/model/run .ci/run tests/e2e/helpers.bash \
+	    tests/power/machine tests/power/try
 	scripts/arrows
 
 model:

@@ -233,10 +233,10 @@ static int put(struct file *f, struct store_commit *r)
     return bad;
 }
 
-static int sync_parent(const struct file *f)
+static int sync_directory(int dirfd, const char *path)
 {
-    int fd = openat(f->parent->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int bad = fd < 0 || fsync(fd);
+    int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int bad = fd < 0 || fsync(fd) ? -1 : 0;
     int err = errno;
     if (fd >= 0)
         close(fd);
@@ -256,17 +256,50 @@ static void sync_bytes(struct store_commit *v, int count)
             v[i].err = errno;
 }
 
+/* The directories that a commit has synced. */
+struct synced {
+    int count;
+    const struct parent *dirs[2 * STORE_GROUP_MOST];
+    int errs[2 * STORE_GROUP_MOST];
+};
+
+/* 0 or errno. Beyond the room of the list a directory is synced more than once. */
+static int sync_once(struct synced *s, const struct parent *p)
+{
+    for (int i = 0; i < s->count; i++)
+        if (s->dirs[i] == p)
+            return s->errs[i];
+    int err = sync_directory(p->fd, ".") ? errno : 0;
+    if (s->count < 2 * STORE_GROUP_MOST) {
+        s->dirs[s->count] = p;
+        s->errs[s->count++] = err;
+    }
+    return err;
+}
+
+/* A directory's sync does not cover its own name, and whoever made it may have died before that
+ * was durable: so the first of its objects waits for what is above it, too. */
+static int sync_way(struct synced *s, struct parent *p)
+{
+    if (!p->up || p->durable)
+        return 0;
+    int err = sync_once(s, p->up);
+    if (!err)
+        err = sync_way(s, p->up);
+    p->durable = !err;
+    return err;
+}
+
 static void sync_names(struct store_commit *v, int count)
 {
-    int errs[STORE_GROUP_MOST];
+    struct synced s = {0};
     for (int i = 0; i < count; i++) {
-        const struct file *f = v[i].object;
-        int first = 0; /* of its directory */
-        while (((struct file *)v[first].object)->parent != f->parent)
-            first++;
-        errs[i] = first < i ? errs[first] : sync_parent(f) ? errno : 0;
+        struct parent *p = ((struct file *)v[i].object)->parent;
+        int err = sync_once(&s, p);
+        if (!err)
+            err = sync_way(&s, p);
         if (!v[i].err)
-            v[i].err = errs[i];
+            v[i].err = err;
     }
 }
 

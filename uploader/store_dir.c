@@ -73,6 +73,23 @@ static void probe(struct dir *d)
     close(fd);
 }
 
+static int sync_directory(int dirfd, const char *path)
+{
+    int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int bad = fd < 0 || fsync(fd) ? -1 : 0;
+    int err = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = err;
+    return bad;
+}
+
+/* Where we may not read what our directory lies in, we have not made it, either. */
+static int sync_own_name(int fd)
+{
+    return sync_directory(fd, "..") && errno != EACCES ? -1 : 0;
+}
+
 static void *dir_open(const char *path, const struct store_settings *s)
 {
     if (mkdir(path, 0777) && errno != EEXIST) {
@@ -80,7 +97,7 @@ static void *dir_open(const char *path, const struct store_settings *s)
         return NULL;
     }
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, 0)) {
+    if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, 0) || (s->fsync && sync_own_name(fd))) {
         say(SAY_ERROR, "dir:%s: %s", path, strerror(errno));
         if (fd >= 0)
             close(fd);
@@ -230,17 +247,6 @@ static int put(struct file *f, struct store_commit *r)
     int bad = put_if_absent(f);
     if (bad && errno == EEXIST)
         bad = f->dir->settings.overwrite ? replace(f, (uint64_t)(uintptr_t)f) : describe(f, r);
-    return bad;
-}
-
-static int sync_directory(int dirfd, const char *path)
-{
-    int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int bad = fd < 0 || fsync(fd) ? -1 : 0;
-    int err = errno;
-    if (fd >= 0)
-        close(fd);
-    errno = err;
     return bad;
 }
 

@@ -217,7 +217,8 @@ static int replace(struct file *f, uint64_t unique)
     return 0;
 }
 
-/* Size and digest of what is there. */
+/* Size and digest of what is there. With --fsync it is made durable: an uploader without may have
+ * put it there a moment ago. */
 static int describe(const struct file *f, struct store_commit *r)
 {
     int fd = openat(f->parent->fd, f->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -230,6 +231,8 @@ static int describe(const struct file *f, struct store_commit *r)
         digest_add(d, copy, (size_t)n);
         r->bytes += (uint64_t)n;
     }
+    if (n == 0 && f->dir->settings.fsync && fdatasync(fd))
+        n = -1;
     int err = errno;
     if (n == 0)
         digest_text(d, r->digest);

@@ -7,9 +7,9 @@
  * durable, of a directory the names in it; they are only recorded, so nothing waits for the disk
  * of this machine, but take POWER_SYNC_US, in which others go on.
  *
- * POWER_CUT=N- or N+: the power is cut just before, or just after, the N-th sync of this process.
- * Who shares the power supply is in the same process group: all of it is killed. Somebody else
- * may cut the power with flock(1) on the log: it is locked while a call is under way.
+ * POWER_CUT=N- or N+: the power is cut just before, or just after, the N-th sync of this process;
+ * N alone: after its N-th other change. Who shares the power supply is in the same process group:
+ * all of it is killed.
  * POWER_LIES: syncs do nothing, as those of a disk that lies.
  *
  * Not modelled: O_SYNC, mmap, vectored writes, fallocate, syncfs, rights, times, metadata of a
@@ -39,9 +39,10 @@ enum { PATH_MOST = PATH_MAX, RECORD_MOST = 1024 };
 static struct {
     int log;                /* -1: we are not wanted */
     const char *disk;       /* absolute, without links */
-    long cut;               /* the sync that ends all; 0: none */
-    bool before, lies;
-    long syncs, sync_us;
+    long cut;               /* the sync or change that ends all; 0: none */
+    char when;              /* '-' before the sync, '+' after it, 0: after the change */
+    bool lies;
+    long syncs, changes, sync_us;
     pthread_mutex_t mutex;  /* beside the lock on the log, which all threads share */
 } power = {.log = -1, .mutex = PTHREAD_MUTEX_INITIALIZER};
 
@@ -59,7 +60,7 @@ __attribute__((constructor)) static void plug_in(void)
         return;
     power.lies = getenv("POWER_LIES") != NULL;
     power.cut = cut ? atol(cut) : 0;
-    power.before = cut && strchr(cut, '-');
+    power.when = cut && *cut ? cut[strspn(cut, "0123456789")] : '\0';
     power.sync_us = us ? atol(us) : 0;
     power.log = (int)syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
     if (power.log < 0)
@@ -85,7 +86,7 @@ static void unlock(void)
 
 /* One line, and `len` bytes after it. */
 __attribute__((format(printf, 3, 4)))
-static void record(const void *data, size_t len, const char *format, ...)
+static void note(const void *data, size_t len, const char *format, ...)
 {
     char line[RECORD_MOST];
     int err = errno;
@@ -98,6 +99,22 @@ static void record(const void *data, size_t len, const char *format, ...)
         fail("the log");
     errno = err;
 }
+
+static void cut(void)
+{
+    note(NULL, 0, "cut %s %ld%.1s\n", program_invocation_short_name, power.cut, &power.when);
+    kill(0, SIGKILL); /* all are as good as dead before our lock on the log is gone */
+    for (;;)
+        pause();
+}
+
+/* A change of the disk: note() it. */
+#define record(...)                                             \
+    do {                                                        \
+        note(__VA_ARGS__);                                      \
+        if (++power.changes == power.cut && !power.when)        \
+            cut();                                              \
+    } while (0)
 
 /* Whether a descriptor is of something on the disk, and of what. */
 static bool on_disk(int fd, unsigned long *ino)
@@ -304,23 +321,14 @@ int ftruncate(int fd, off_t len)
 
 /* The power. */
 
-static void cut(void)
-{
-    record(NULL, 0, "cut %s %ld%c\n", program_invocation_short_name, power.syncs,
-           power.before ? '-' : '+');
-    kill(0, SIGKILL); /* all are dead before our lock on the log is gone */
-    for (;;)
-        pause();
-}
-
 static void sync_now(unsigned long ino)
 {
     lock();
     power.syncs++;
-    if (power.syncs == power.cut && power.before)
+    if (power.syncs == power.cut && power.when == '-')
         cut();
-    record(NULL, 0, "%s %lu %s\n", power.lies ? "lie" : "sync", ino, program_invocation_short_name);
-    if (power.syncs == power.cut)
+    note(NULL, 0, "%s %lu %s\n", power.lies ? "lie" : "sync", ino, program_invocation_short_name);
+    if (power.syncs == power.cut && power.when == '+')
         cut();
     unlock();
     nanosleep(&(struct timespec){power.sync_us / 1000000, power.sync_us % 1000000 * 1000}, NULL);

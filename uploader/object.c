@@ -215,10 +215,12 @@ static void finish_job(struct object *o)
         if (o->complete || !o->refused)
             free_object(o);
     } else if (o->err) {
+        if (space_lacks(o->err))
+            space_is_full(o->all->space);
         if (o->foreign)
             free_object(o);
         else
-            refuse(o, "store", strerror(o->err), true);
+            refuse(o, space_lacks(o->err) ? "full" : "store", strerror(o->err), true);
     } else {
         hand_in(o);
     }

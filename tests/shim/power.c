@@ -54,7 +54,8 @@ static void fail(const char *what)
 
 __attribute__((constructor)) static void plug_in(void)
 {
-    const char *log = getenv("POWER_LOG"), *cut = getenv("POWER_CUT"), *us = getenv("POWER_SYNC_US");
+    const char *log = getenv("POWER_LOG"), *cut = getenv("POWER_CUT");
+    const char *us = getenv("POWER_SYNC_US");
     power.disk = getenv("POWER_DIR");
     if (!log || !power.disk)
         return;
@@ -62,7 +63,8 @@ __attribute__((constructor)) static void plug_in(void)
     power.cut = cut ? atol(cut) : 0;
     power.when = cut && *cut ? cut[strspn(cut, "0123456789")] : '\0';
     power.sync_us = us ? atol(us) : 0;
-    power.log = (int)syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+    power.log = (int)syscall(SYS_openat, AT_FDCWD, log,
+                             O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
     if (power.log < 0)
         fail(log);
 }

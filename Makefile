@@ -15,7 +15,7 @@ objects   = $(patsubst %.c,$B/%.o,$(wildcard $(1)/*.c))
 PROGRAMS := feeder fetcher uploader
 UNIT     := $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*.c))
 
-all: $(PROGRAMS:%=$B/bin/%) $B/bin/origin $B/shim/slow_store.so
+all: $(PROGRAMS:%=$B/bin/%) $B/bin/origin $B/shim/slow_store.so $B/shim/torture.so
 
 # An archive, so that a library only one program needs is linked into that one only.
 $(LIB): $(call objects,lib)

@@ -60,7 +60,6 @@ static unsigned long total;              /* under lock */
 static bool done;                        /* under lock: the one call has failed */
 
 static struct {
-    bool read;
     uintptr_t bias, start, end;  /* the program's */
     const char *count_file, *call;
     size_t call_len;
@@ -84,7 +83,8 @@ static void find_program(void)
         }
 }
 
-static void read_plan(void)
+/* Before the program's own code, and not sooner: a sanitizer allocates before there is getenv(). */
+__attribute__((constructor)) static void read_plan(void)
 {
     const char *fail = getenv("TORTURE_FAIL"), *error = getenv("TORTURE_ERROR"), *plus;
     char *end;
@@ -100,7 +100,6 @@ static void read_plan(void)
     } else if (fail) {
         plan.nth = strtoul(fail, NULL, 10);
     }
-    plan.read = true;
 }
 
 /* The place, counted, NULL where there is no room for more. */
@@ -143,8 +142,6 @@ static int struck(const char *call, const void *from, const int *errors, size_t 
 {
     uintptr_t at = (uintptr_t)from;
     int error = 0;
-    if (!plan.read)
-        read_plan();
     if (at <= plan.start || at > plan.end)
         return 0;
     pthread_mutex_lock(&lock);

@@ -2,11 +2,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "fetcher/inflate.h"
 #include "lib/say.h"
+#include "lib/table.h"
 
 enum {
     FIRST_BLOCK_BYTES = 16384,  /* of a body whose length was not said */

@@ -7,7 +7,8 @@
 #ifndef SLUICE_PARENTS_H
 #define SLUICE_PARENTS_H
 #include <stddef.h>
-#include <uthash.h>
+
+#include "lib/table.h"
 
 enum { PARENTS_KEPT = 512 };
 

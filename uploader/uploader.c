@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #include "lib/heap.h"
 #include "lib/opt.h"
 #include "lib/say.h"
 #include "lib/stop.h"
+#include "lib/table.h"
 #include "lib/wire.h"
 #include "lib/worker.h"
 #include "uploader/object.h"

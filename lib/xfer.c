@@ -200,36 +200,40 @@ static int close_socket(void *arg, curl_socket_t fd)
     return close(fd);
 }
 
-static void set_up(struct xfer *x)
+/* One that is not taken may be the one that keeps us from proxies or other protocols. */
+#define SET(option, value) bad |= curl_easy_setopt(x->easy, option, value) != CURLE_OK
+
+static int set_up(struct xfer *x)
 {
     const struct xfers *p = x->pool;
     const struct xfer_settings *s = &p->settings;
-    CURL *e = x->easy;
-    curl_easy_setopt(e, CURLOPT_PRIVATE, x);
-    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, x->error);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_PROXY, "");       /* never from the environment */
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);  /* else a hanging look-up is joined */
-    curl_easy_setopt(e, CURLOPT_CAPATH, NULL);    /* else the CA store is parsed per connection */
-    curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, 0L); /* else it is scanned per transfer */
+    int bad = 0;
+    SET(CURLOPT_PRIVATE, x);
+    SET(CURLOPT_ERRORBUFFER, x->error);
+    SET(CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_PROXY, "");       /* never from the environment */
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_QUICK_EXIT, 1L);  /* else a hanging look-up is joined */
+    SET(CURLOPT_CAPATH, NULL);    /* else the CA store is parsed per connection */
+    SET(CURLOPT_DNS_CACHE_TIMEOUT, 0L); /* else it is scanned per transfer */
     /* 7.88 stalls and truncates paused HTTP/2 streams (curl #11982 and others). */
-    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
-    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, s->max_redirects > 0 ? 1L : 0L);
-    curl_easy_setopt(e, CURLOPT_MAXREDIRS, (long)s->max_redirects);
-    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)s->connect_ms);
-    curl_easy_setopt(e, CURLOPT_USERAGENT, s->agent);
-    curl_easy_setopt(e, CURLOPT_HTTPHEADER, p->headers);
-    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
-    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(e, CURLOPT_HEADERDATA, x);
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, x);
-    curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
-    curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, p);
+    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
+    SET(CURLOPT_FOLLOWLOCATION, s->max_redirects > 0 ? 1L : 0L);
+    SET(CURLOPT_MAXREDIRS, (long)s->max_redirects);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)s->connect_ms);
+    SET(CURLOPT_USERAGENT, s->agent);
+    SET(CURLOPT_HTTPHEADER, p->headers);
+    SET(CURLOPT_WRITEFUNCTION, on_body);
+    SET(CURLOPT_WRITEDATA, x);
+    SET(CURLOPT_HEADERFUNCTION, on_header);
+    SET(CURLOPT_HEADERDATA, x);
+    SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    SET(CURLOPT_OPENSOCKETDATA, x);
+    SET(CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+    SET(CURLOPT_CLOSESOCKETDATA, p);
+    return bad ? -1 : 0;
 }
 
 /* The pool. */
@@ -285,6 +289,20 @@ void xfers_close(struct xfers *p)
     slots_close(&buffers);
 }
 
+static struct xfer *make(struct xfers *p)
+{
+    struct xfer *x = calloc(1, sizeof *x);
+    if (!x)
+        return NULL;
+    x->pool = p;
+    x->easy = curl_easy_init();
+    if (x->easy && set_up(x) == 0)
+        return x;
+    curl_easy_cleanup(x->easy);
+    free(x);
+    return NULL;
+}
+
 struct xfer *xfer_start(struct xfers *p, const char *url, void *arg)
 {
     struct xfer *x = p->spare;
@@ -292,13 +310,9 @@ struct xfer *xfer_start(struct xfers *p, const char *url, void *arg)
         LL_DELETE(p->spare, x);
         *x = (struct xfer){.pool = p, .easy = x->easy};
     } else {
-        x = calloc(1, sizeof *x);
-        if (!x || !(x->easy = curl_easy_init())) {
-            free(x);
+        x = make(p);
+        if (!x)
             return NULL;
-        }
-        x->pool = p;
-        set_up(x);
     }
     x->arg = arg;
     DL_APPEND(p->active, x);

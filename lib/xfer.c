@@ -1,6 +1,7 @@
 #include "lib/xfer.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -238,12 +239,31 @@ static int set_up(struct xfer *x)
 
 /* The pool. */
 
+static int add_header(struct xfers *p, const char *line)
+{
+    struct curl_slist *longer = curl_slist_append(p->headers, line);
+    if (!longer)
+        return -1;
+    p->headers = longer;
+    return 0;
+}
+
+static int add_headers(struct xfers *p)
+{
+    const struct opt_list *list = p->settings.headers;
+    for (int i = 0; i < list->count; i++)
+        if (add_header(p, list->items[i]))
+            return -1;
+    return p->settings.compressed ? add_header(p, "Accept-Encoding: gzip, deflate") : 0;
+}
+
 struct xfers *xfers_open(struct loop *loop, const struct xfer_settings *s,
                          const struct xfer_calls *calls)
 {
     struct xfers *p = calloc(1, sizeof *p);
     if (!p || set_up_libcurl(s->parallel) || !(p->multi = curl_multi_init())) {
         free(p);
+        errno = ENOMEM; /* libcurl does not say */
         return NULL;
     }
     p->loop = loop;
@@ -251,10 +271,11 @@ struct xfers *xfers_open(struct loop *loop, const struct xfer_settings *s,
     p->calls = *calls;
     p->due_ms = -1;
     p->looked_ms = clock_ms();
-    for (int i = 0; i < s->headers->count; i++)
-        p->headers = curl_slist_append(p->headers, s->headers->items[i]);
-    if (s->compressed)
-        p->headers = curl_slist_append(p->headers, "Accept-Encoding: gzip, deflate");
+    if (add_headers(p)) {
+        xfers_close(p);
+        errno = ENOMEM;
+        return NULL;
+    }
     curl_multi_setopt(p->multi, CURLMOPT_SOCKETFUNCTION, watch);
     curl_multi_setopt(p->multi, CURLMOPT_SOCKETDATA, p);
     curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, set_timer);

@@ -11,6 +11,7 @@
 #include <utlist.h>
 
 #include "lib/clock.h"
+#include "lib/say.h"
 #include "lib/slots.h"
 
 enum {
@@ -91,14 +92,27 @@ static int set_up_libcurl(int parallel)
 
 static void collect(struct xfers *p);
 
+/* Going on would be wrong: an event is gone that a transfer waits for, or the bytes are that were
+ * kept for a paused one, and its body would have a hole. */
+static void check(const char *why)
+{
+    if (why)
+        say_die(EXIT_TEMP, "libcurl: %s", why);
+}
+
+static void act(struct xfers *p, curl_socket_t fd, int what)
+{
+    int running;
+    CURLMcode rc = curl_multi_socket_action(p->multi, fd, what, &running);
+    check(rc ? curl_multi_strerror(rc) : NULL);
+}
+
 /* What has ended is collected at once, while its last bytes are in the cache. */
 static void on_fd(void *arg, int fd, int ready)
 {
     struct xfers *p = arg;
-    int running;
-    curl_multi_socket_action(p->multi, fd, (ready & LOOP_READ ? CURL_CSELECT_IN : 0) |
-                                               (ready & LOOP_WRITE ? CURL_CSELECT_OUT : 0),
-                             &running);
+    act(p, fd, (ready & LOOP_READ ? CURL_CSELECT_IN : 0) |
+                   (ready & LOOP_WRITE ? CURL_CSELECT_OUT : 0));
     collect(p);
 }
 
@@ -138,9 +152,9 @@ static int watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused
         loop_rest(p->loop, fd); /* the next request on it comes soon; close_socket() tells its end */
     else if (what == CURL_POLL_REMOVE)
         loop_unwatch(p->loop, fd);
-    else
-        loop_watch(p->loop, fd, (what & CURL_POLL_IN ? LOOP_READ : 0) |
-                                    (what & CURL_POLL_OUT ? LOOP_WRITE : 0), on_fd, p);
+    else if (loop_watch(p->loop, fd, (what & CURL_POLL_IN ? LOOP_READ : 0) |
+                                         (what & CURL_POLL_OUT ? LOOP_WRITE : 0), on_fd, p))
+        say_die(EXIT_TEMP, "epoll: %s", strerror(errno)); /* nobody would wake the transfer */
     if (what == CURL_POLL_IN)
         ack_at_once(fd);
     return 0;
@@ -364,7 +378,8 @@ void xfer_head(struct xfer *x, struct xfer_head *head)
 void xfer_resume(struct xfer *x)
 {
     x->paused = false;
-    curl_easy_pause(x->easy, CURLPAUSE_CONT);
+    CURLcode rc = curl_easy_pause(x->easy, CURLPAUSE_CONT);
+    check(rc == CURLE_OUT_OF_MEMORY ? curl_easy_strerror(rc) : NULL); /* others are body()'s verdict */
 }
 
 void xfer_cancel(struct xfer *x)
@@ -482,10 +497,9 @@ static void look_at_limits(struct xfers *p)
 
 void xfers_turn(struct xfers *p)
 {
-    int running;
     if (p->due_ms >= 0 && clock_ms() >= p->due_ms) {
         p->due_ms = -1;
-        curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+        act(p, CURL_SOCKET_TIMEOUT, 0);
     }
     collect(p);
     look_at_limits(p);

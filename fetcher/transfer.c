@@ -150,8 +150,8 @@ static int ship(struct transfer *t, bool last)
     if (!t->block && !(t->block = malloc(OUTLET_HEAD_ROOM)))
         say_die(EXIT_TEMP, "out of memory");
     if (last) {
-        if (t->digest) /* once: there may be no room now */
-            digest_text(t->digest, t->digest_text);
+        if (t->digest && digest_text(t->digest, t->digest_text)) /* once: there may be no room now */
+            say_die(EXIT_TEMP, "no digest: out of memory");
         digest_close(t->digest);
         t->digest = NULL;
         c.digest = msg_text(t->digest_text);

@@ -22,7 +22,7 @@ $(LIB): $(call objects,lib)
 	rm -f $@ && $(AR) rcs $@ $^
 
 $B/bin/feeder:   $(call objects,feeder) $(LIB)
-$B/bin/feeder:   LIBS = -lzmq -lmsgpackc -lxxhash
+$B/bin/feeder:   LIBS = -lzmq -lmsgpackc -lxxhash -ljansson
 $B/bin/fetcher:  $(call objects,fetcher) $(LIB)
 $B/bin/fetcher:  LIBS = -lzmq -lmsgpackc -lcurl -lcrypto -lz -lxxhash
 $B/bin/uploader: $(call objects,uploader) $(LIB)
@@ -47,7 +47,7 @@ UNIT_OBJ := $(filter-out $(foreach p,$(PROGRAMS),$B/$p/$p.o),\
             $(foreach p,$(PROGRAMS),$(call objects,$p))) $(LIB)
 $B/unit/%: $B/tests/unit/%.o $(UNIT_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(LD_ALL) -o $@ $^ -lcmocka -lzmq -lmsgpackc -lcurl -lcrypto -lz -lxxhash
+	$(CC) $(LD_ALL) -o $@ $^ -lcmocka -lzmq -lmsgpackc -lcurl -lcrypto -lz -lxxhash -ljansson
 
 unit: $(UNIT)
 	@set -e; for t in $(UNIT); do $$t; done

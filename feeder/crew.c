@@ -16,17 +16,22 @@ enum {
     TASKS_HWM = 100000,    /* credit bounds tasks, not this */
     EVIDENCE_BEATS = 3,
     COVER_ENOUGH = 1000,   /* outcomes covered since the last news, for news before their time */
+    CLAIM_BEATS = 5,       /* what is 3 beats old is in a beat; one to connect, one to spare */
+    CLAIM_MS = 1000,       /* but no less than a worker takes to connect */
 };
 
 void crew_open(struct crew *c, struct loop *loop, struct window *w, const char *at,
-               int64_t lease_ms)
+               int64_t lease_ms, const uint8_t run[ID_RUN_BYTES], uint64_t epoch)
 {
-    *c = (struct crew){.loop = loop, .window = w, .lease_ms = lease_ms, .epoch = 1, .next_n = 1,
-                       .out = buf_make(MSG_HEAD_MOST)};
+    *c = (struct crew){.loop = loop, .window = w, .lease_ms = lease_ms, .epoch = epoch,
+                       .next_n = 1, .out = buf_make(MSG_HEAD_MOST)};
     c->beat_ms = lease_ms / 10 > 0 ? lease_ms / 10 : 1;
     c->id = id_member();
-    id_random(c->run, sizeof c->run);
+    memcpy(c->run, run, sizeof c->run);
     c->next_d = (c->epoch << 40) + 1;
+    if (epoch > 1)
+        c->claims_until_ms = CLAIM_BEATS * c->beat_ms > CLAIM_MS ? CLAIM_BEATS * c->beat_ms
+                                                                 : CLAIM_MS;
     if (!(c->reader = msg_reader_open()))
         say_die(EXIT_TEMP, "out of memory");
     if (place_lock(at))
@@ -193,15 +198,47 @@ static void move_mark(struct crew *c, struct member *m, const struct msg_beat *b
     }
 }
 
-/* Refreshes what is current (`evidence`), lists the rest for cancelling. */
-static void look_at(struct crew *c, struct member *m, const struct msg_numbers *ds, bool evidence)
+bool crew_is_claiming(const struct crew *c)
+{
+    return c->patience.now_ms < c->claims_until_ms;
+}
+
+/* A dispatch of an earlier epoch goes on where it is; of several of a task, the latest. */
+static struct task *claim(struct crew *c, struct member *m, uint64_t d, uint64_t task)
+{
+    struct task *t = window_task(c->window, task);
+    if (!t || t->state == TASK_WAITING || d >> 40 >= c->epoch ||
+        (t->state == TASK_IN_FLIGHT && t->d > d))
+        return NULL;
+    if (t->state == TASK_IN_FLIGHT) {
+        crew_forget_task(t);
+        window_land(c->window, t);
+    }
+    window_fly(c->window, t, d);
+    t->n = 0; /* it has been read */
+    t->fetcher = m->fetcher ? m : NULL;
+    if (m->fetcher) {
+        DL_PREPEND(m->tasks, t);
+        m->suspects += crew_suspects(t);
+    }
+    say(SAY_DEBUG, "line %llu: %s has it still", (unsigned long long)task, m->name);
+    return t;
+}
+
+/* Refreshes what is current (evidence: `tasks` given), lists the rest for cancelling. */
+static void look_at(struct crew *c, struct member *m, const struct msg_numbers *ds,
+                    const struct msg_numbers *tasks)
 {
     for (uint32_t i = 0; i < ds->count; i++) {
         struct task *t = window_dispatch(c->window, ds->v[i]);
-        if (t && evidence)
-            t->seen_ms = c->patience.now_ms;
-        if (!t && m->cancel.count < CANCEL_MOST)
+        if (!t && crew_is_claiming(c)) {
+            if (tasks && i < tasks->count)
+                t = claim(c, m, ds->v[i], tasks->v[i]);
+        } else if (!t && m->cancel.count < CANCEL_MOST) {
             ((uint64_t *)(uintptr_t)m->cancel.v)[m->cancel.count++] = ds->v[i];
+        }
+        if (t && tasks)
+            t->seen_ms = c->patience.now_ms;
     }
 }
 
@@ -254,8 +291,8 @@ static void hear_beat(struct crew *c, const struct msg *msg)
     skip_older(m, b->oldest);
     move_mark(c, m, b);
     m->room = b->room;
-    look_at(c, m, &b->held, true);
-    look_at(c, m, &b->open, false);
+    look_at(c, m, &b->held, &b->held_tasks);
+    look_at(c, m, &b->open, NULL);
     if (!m->fetcher)
         note_reads(m, b);
     if (m->cancel.count)

@@ -56,6 +56,7 @@ struct crew {
     uint64_t id, epoch, next_n, next_d;
     uint64_t noted_lines;           /* of the manifest, when each member's `noted` was taken down */
     int64_t lease_ms, beat_ms;
+    int64_t claims_until_ms;        /* patience; crew_is_claiming() */
     struct patience patience;
     struct member *members;         /* by id; owned */
     unsigned fetchers, uploaders;   /* that stay */
@@ -71,9 +72,10 @@ struct crew {
     void *arg;
 };
 
-/* Binds `at`; ends the process in words on failure. The caller sets stored, failed, arg. */
+/* Binds `at`; ends the process in words on failure. The caller sets stored, failed, arg. An epoch
+ * above 1: workers of the one before may live, and what they hold claims its task first. */
 void crew_open(struct crew *c, struct loop *loop, struct window *w, const char *at,
-               int64_t lease_ms);
+               int64_t lease_ms, const uint8_t run[ID_RUN_BYTES], uint64_t epoch);
 void crew_close(struct crew *c);
 
 /* Takes in beats and outcomes, for at most 5 ms. */
@@ -83,6 +85,9 @@ void crew_tell(struct crew *c);
 /* Of the manifest's `made` lines, which are those of all outcomes taken so far, `written` are in
  * it: the outcomes of these are covered. */
 void crew_covered(struct crew *c, uint64_t made, uint64_t written);
+
+/* Whether to wait still for what workers hold of an earlier epoch: nothing is to be handed out. */
+bool crew_is_claiming(const struct crew *c);
 
 /* The fetcher with the most credit (*credit tasks), NULL if none has any. `suspect`: one without
  * a suspect. */

@@ -1,18 +1,22 @@
 /* feeder - reads the list, owns every task until its receipt arrives, writes the manifest.
  *
- * Powers: reads the lists, binds one inbox, connects to the workers' inboxes, writes stdout. */
+ * Powers: reads the lists, binds one inbox, connects to the workers' inboxes, writes stdout or
+ * below --journal, and --joblog. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "feeder/crew.h"
+#include "feeder/custody.h"
 #include "feeder/input.h"
+#include "feeder/journal.h"
 #include "feeder/manifest.h"
 #include "feeder/progress.h"
-#include "feeder/retry.h"
 #include "feeder/window.h"
 #include "lib/heap.h"
 #include "lib/opt.h"
@@ -27,20 +31,29 @@ enum {
     SHORTEST_MS = 250,     /* of a run: workers started together with us may still be on their way */
     LONELY_MS = 5000,      /* without a fetcher or an uploader, until we say so */
     LONELY_AGAIN_MS = 60000,
+    FULL_MS = 250,         /* between two tries to write into a journal on a full disk */
 };
 
 static struct {
-    const char *at, *log_format;
+    const char *at, *log_format, *journal, *joblog, *retry_failed, *classes;
     bool insecure, quiet, verbose;
     int64_t ready_fd, window, retry, retry_delay_ms, lease_ms, stats_ms;
 } settings = {.log_format = "text", .ready_fd = -1, .window = 10000, .retry = 3,
-              .retry_delay_ms = 1000, .lease_ms = 10000, .stats_ms = 30000};
+              .retry_delay_ms = 1000, .lease_ms = 10000, .stats_ms = 30000, .classes = ""};
 
 static const struct opt options[] = {
     {"at", 0, "ENDPOINT", OPT_TEXT, &settings.at, 0, 0,
      "our inbox, ipc:// or tcp:// (default: named after this directory; env SLUICE_AT)"},
     {"insecure", 0, NULL, OPT_FLAG, &settings.insecure, 0, 0,
      "allow tcp beyond loopback, unencrypted"},
+    {"journal", 0, "DIR", OPT_TEXT, &settings.journal, 0, 0,
+     "keep manifest.jsonl, failed and a checkpoint there: the same command again goes on"},
+    {"retry-failed", 0, "JOURNAL", OPT_TEXT, &settings.retry_failed, 0, 0,
+     "the list is what failed for good there (a journal, or a manifest)"},
+    {"class", 0, "NAMES", OPT_TEXT, &settings.classes, 0, 0,
+     "of --retry-failed only these classes, comma-separated (all)"},
+    {"joblog", 0, "FILE", OPT_TEXT, &settings.joblog, 0, 0,
+     "append GNU parallel's nine columns for each settled line"},
     {"window", 0, "N", OPT_INT, &settings.window, 1, 1000000,
      "tasks read and not settled, at most (10000)"},
     {"retry", 0, "N", OPT_INT, &settings.retry, 0, 1000,
@@ -66,7 +79,9 @@ static const struct opt_program program = {
     "Hands out a list of URLs to fetchers; writes one JSON line per URL on stdout.",
     "examples:\n"
     "  fetcher & fetcher & uploader dir:out & feeder urls.txt > manifest.jsonl\n"
-    "  zcat urls.gz | feeder > manifest.jsonl\n",
+    "  zcat urls.gz | feeder > manifest.jsonl\n"
+    "  feeder --journal run urls.txt\n"
+    "  feeder --journal again --retry-failed run --class http,timeout\n",
     tables};
 
 struct feeder {
@@ -75,6 +90,8 @@ struct feeder {
     struct window window;
     struct crew crew;
     struct manifest manifest;
+    struct custody custody;
+    struct journal journal;
     struct progress progress;
     int stop_fd;
     int asked;              /* how often to stop */
@@ -84,130 +101,20 @@ struct feeder {
     int64_t started_ms;     /* clock */
     int64_t lonely_since_ms, lonely_said_ms;
     uint64_t last_line;     /* last line read */
+    bool manifest_full;     /* the journal's disk is: said */
+    int64_t try_again_ms;   /* clock; not to be written before */
 };
 
-/* Outcomes. */
-
-static struct manifest_entry entry_of(const struct task *t, unsigned tries)
+static struct journal_of saved(struct feeder *f)
 {
-    return (struct manifest_entry){.id = t->id, .url = t->url, .url_len = t->url_len,
-                                   .tries = tries};
-}
-
-static void settle(struct feeder *f, struct task *t)
-{
-    crew_forget_task(t);
-    window_settle(&f->window, t);
-}
-
-/* A receipt of any attempt settles the task. */
-static void on_stored(void *arg, const struct member *from, const struct msg_outcome *o)
-{
-    struct feeder *f = arg;
-    struct task *t = window_task(&f->window, o->task);
-    if (!t) {
-        f->crew.dropped++;
-        return;
-    }
-    const struct member *fetcher = crew_member(&f->crew, o->fetcher);
-    struct manifest_entry e = entry_of(t, t->failures + 1);
-    e.fetcher = fetcher ? fetcher->name : NULL;
-    e.uploader = from->name;
-    manifest_delivered(&f->manifest, &e, o);
-    settle(f, t);
-}
-
-static void give_up(struct feeder *f, struct task *t, const struct member *from,
-                    const struct msg_outcome *o)
-{
-    struct manifest_entry e = entry_of(t, t->failures ? t->failures : 1);
-    if (from)
-        *(from->fetcher ? &e.fetcher : &e.uploader) = from->name;
-    manifest_failed(&f->manifest, &e, o);
-    settle(f, t);
-}
-
-/* Lost, not failed: nobody's fault that we know of, so it costs no try. */
-static void lose(struct feeder *f, struct task *t, bool begun)
-{
-    static const char why[] = "lost again and again after it had begun: it may kill its fetchers";
-    struct msg_outcome lost = {.class = msg_text("lost"), .detail = msg_text(why)};
-    crew_forget_task(t);
-    t->losses += begun;
-    if (t->losses >= CREW_FATAL_LOSSES) {
-        give_up(f, t, NULL, &lost);
-        return;
-    }
-    window_land(&f->window, t);
-}
-
-static bool is_class(const struct msg_outcome *o, const char *class)
-{
-    return o->class.len == strlen(class) && memcmp(o->class.s, class, o->class.len) == 0;
-}
-
-/* A failure counts only if its dispatch is the current one. */
-static void on_failed(void *arg, const struct member *from, const struct msg_outcome *o)
-{
-    struct feeder *f = arg;
-    struct task *t = window_dispatch(&f->window, o->d);
-    if (!t) {
-        f->crew.dropped++;
-        return;
-    }
-    if (is_class(o, "lost") || is_class(o, "paused")) {
-        say(SAY_DEBUG, "line %llu: %.*s, handing it out again", (unsigned long long)t->id,
-            (int)o->detail.len, o->detail.s ? o->detail.s : "");
-        lose(f, t, false);
-        return;
-    }
-    t->failures++;
-    if (!o->retry || t->failures > settings.retry) {
-        give_up(f, t, from, o);
-        return;
-    }
-    uint64_t bits;
-    id_random(&bits, sizeof bits);
-    crew_forget_task(t);
-    window_wait(&f->window, t,
-                clock_ms() + retry_wait_ms(settings.retry_delay_ms, t->failures,
-                                           (int64_t)o->retry_after_ms, bits));
+    return (struct journal_of){f->input, &f->window, &f->manifest, f->crew.dest};
 }
 
 /* The loop's verbs. */
 
-static void expire_leases(struct feeder *f)
-{
-    struct task *t, *tmp;
-    static int64_t looked_ms;
-    int64_t now = f->crew.patience.now_ms;
-    if (now - looked_ms < f->crew.beat_ms / 2)
-        return;
-    looked_ms = now;
-    HASH_ITER(by_d, f->window.by_d, t, tmp)
-        if (now - t->seen_ms > f->crew.lease_ms) {
-            say(SAY_DEBUG, "line %llu: nobody has it any more, handing it out again",
-                (unsigned long long)t->id);
-            lose(f, t, crew_begun(t));
-        }
-}
-
-static void refuse_line(struct feeder *f, const struct input_line *line)
-{
-    char why[128];
-    snprintf(why, sizeof why, "%s:%llu %s", line->file, (unsigned long long)line->file_line,
-             line->bad);
-    say(SAY_WARN, "%s:%llu: '%.*s' %s", line->file, (unsigned long long)line->file_line,
-        (int)(line->len < 200 ? line->len : 200), line->text, line->bad);
-    struct manifest_entry e = {.id = line->number, .url = line->text, .url_len = line->len,
-                               .tries = 0};
-    struct msg_outcome o = {.class = msg_text("input"), .detail = msg_text(why)};
-    manifest_failed(&f->manifest, &e, &o);
-}
-
 static bool room_for_lines(const struct feeder *f)
 {
-    return f->window.size + f->manifest.pending < f->window.most;
+    return f->window.size + manifest_pending(&f->manifest) < f->window.most;
 }
 
 static void on_list(void *arg, int fd, int ready)
@@ -242,8 +149,10 @@ static void read_list(struct feeder *f)
         }
         f->last_line = line.number;
         f->manifest.ledger.fed++;
+        if (journal_has(&f->journal, line.number, line.text, line.len))
+            continue;
         if (line.bad)
-            refuse_line(f, &line);
+            custody_refuse(&f->custody, &line);
         else if (!window_add(&f->window, line.number, line.text, line.len))
             say_die(EXIT_TEMP, "out of memory at --window %lld", (long long)settings.window);
     }
@@ -283,7 +192,7 @@ static uint32_t pick_tasks(const struct feeder *f, uint64_t credit, struct task 
 static void dispatch(struct feeder *f)
 {
     window_wake(&f->window, clock_ms());
-    if (f->asked || f->over_until_ms || !f->crew.uploaders)
+    if (f->asked || f->over_until_ms || !f->crew.uploaders || crew_is_claiming(&f->crew))
         return;
     while (f->window.ready) {
         struct task *ts[CREW_TASKS];
@@ -294,20 +203,53 @@ static void dispatch(struct feeder *f)
     }
 }
 
+static void lose_manifest(struct feeder *f, const char *why)
+{
+    f->manifest_lost = true;
+    manifest_cut_torn(&f->manifest);
+    crew_over(&f->crew, why);
+    f->over_until_ms = clock_ms() + GOODBYE_MS;
+}
+
+/* A full disk under a journal is waited for: what is not written counts against the window. */
+static bool may_pass(struct feeder *f)
+{
+    if (!f->journal.path || (errno != ENOSPC && errno != EDQUOT))
+        return false;
+    if (!f->manifest_full)
+        say(SAY_WARN, "the manifest (%s): %s: waiting for room", f->journal.path, strerror(errno));
+    f->manifest_full = true;
+    f->try_again_ms = clock_ms() + FULL_MS;
+    return true;
+}
+
 static void write_manifest(struct feeder *f, bool all)
 {
     struct manifest *m = &f->manifest;
-    bool due = m->lines.len >= FLUSH_BYTES || (m->pending && clock_ms() - m->oldest_ms >= FLUSH_MS);
-    if (f->manifest_lost)
+    bool due = m->lines.lines.len >= FLUSH_BYTES ||
+               (m->lines.pending && clock_ms() - m->lines.oldest_ms >= FLUSH_MS);
+    if (f->manifest_lost || clock_ms() < f->try_again_ms)
         return;
-    int got = (all && m->pending) || due ? manifest_flush(m) : 0;
-    crew_covered(&f->crew, m->made, m->made - m->pending);
-    if (got < 0) {
-        say(SAY_ERROR, "the manifest (stdout): %s: stopping", strerror(errno));
-        f->manifest_lost = true;
-        crew_over(&f->crew, "the manifest can't be written");
-        f->over_until_ms = clock_ms() + GOODBYE_MS;
+    int got = all || due || f->manifest_full ? manifest_flush(m) : 0;
+    if (got < 0 && !may_pass(f)) {
+        say(SAY_ERROR, "the manifest (%s): %s: stopping",
+            f->journal.path ? f->journal.path : "stdout", strerror(errno));
+        lose_manifest(f, "the manifest can't be written");
     }
+    if (got > 0 && f->manifest_full) {
+        say(SAY_WARN, "the manifest is written again");
+        f->manifest_full = false;
+    }
+    crew_covered(&f->crew, m->lines.made, m->lines.made - m->lines.pending);
+}
+
+static void save(struct feeder *f)
+{
+    struct journal_of of = saved(f);
+    if (f->manifest_lost || journal_turn(&f->journal, &of))
+        return;
+    say(SAY_ERROR, "%s: stopping", f->journal.path);
+    lose_manifest(f, "the journal can't be written");
 }
 
 static void complain(struct feeder *f)
@@ -351,24 +293,14 @@ static bool work_is_done(const struct feeder *f)
     return f->list_ended && f->window.size == 0;
 }
 
-/* What a stopped run leaves is said line by line, so that nothing read is unaccounted for. */
-static void leave_open(struct feeder *f)
-{
-    struct task *t, *tmp;
-    HASH_ITER(by_id, f->window.by_id, t, tmp) {
-        struct manifest_entry e = entry_of(t, t->failures);
-        manifest_open_task(&f->manifest, &e);
-        settle(f, t);
-    }
-}
-
 /* Once the work is done the workers are told; they leave, then we do. */
 static bool finished(struct feeder *f)
 {
     if (!f->over_until_ms && work_is_done(f)) {
-        leave_open(f);
+        if (!f->journal.path)
+            custody_leave_open(&f->custody);
         write_manifest(f, true);
-        if (f->manifest.pending && !f->manifest_lost && f->asked < 2)
+        if (!manifest_is_out(&f->manifest) && !f->manifest_lost && f->asked < 2)
             return false;
         crew_over(&f->crew, f->asked ? "stopped" : "every line is settled");
         f->over_until_ms = f->over_until_ms ? f->over_until_ms : clock_ms() + GOODBYE_MS;
@@ -387,10 +319,17 @@ static void wait_for_news(struct feeder *f)
     bool can_read = !f->list_ended && !f->asked && room_for_lines(f) && !f->watching_list;
     if (can_read)
         sleep_ms = 0;
-    if (f->manifest.pending && f->manifest.oldest_ms + FLUSH_MS - now < sleep_ms)
-        sleep_ms = f->manifest.oldest_ms + FLUSH_MS - now;
-    if (f->manifest.pending && sleep_ms < 1)
-        sleep_ms = can_read ? 0 : 1;
+    if (manifest_pending(&f->manifest)) {
+        int64_t due_ms = f->manifest.lines.oldest_ms + FLUSH_MS;
+        if (due_ms < f->try_again_ms)
+            due_ms = f->try_again_ms;
+        if (due_ms - now < sleep_ms)
+            sleep_ms = due_ms - now;
+        if (sleep_ms < 1)
+            sleep_ms = can_read ? 0 : 1;
+    }
+    if (journal_sleep_ms(&f->journal) < sleep_ms)
+        sleep_ms = journal_sleep_ms(&f->journal);
     if (f->window.waiting && f->window.next_due_ms - now < sleep_ms)
         sleep_ms = f->window.next_due_ms - now;
     if (f->over_until_ms && sleep_ms > 20)
@@ -405,54 +344,143 @@ static void wake(void *arg, int fd, int ready)
         wire_ready(arg);
 }
 
+static void check_options(int lists)
+{
+    struct stat a, b;
+    bool json = strcmp(settings.log_format, "json") == 0;
+    if (!json && strcmp(settings.log_format, "text"))
+        say_die(EXIT_USAGE, "--log-format: '%s' is neither text nor json", settings.log_format);
+    say_setup("feeder", settings.quiet ? SAY_WARN : settings.verbose ? SAY_DEBUG : SAY_INFO, json);
+    if (settings.retry_failed && lists)
+        say_die(EXIT_USAGE, "--retry-failed is the list: give no other");
+    if (!settings.retry_failed && *settings.classes)
+        say_die(EXIT_USAGE, "--class goes with --retry-failed");
+    if (settings.retry_failed && settings.journal && !stat(settings.retry_failed, &a) &&
+        !stat(settings.journal, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+        say_die(EXIT_USAGE, "--retry-failed: '%s' is this run's own journal: give the new run "
+                "another --journal", settings.retry_failed);
+}
+
+static struct input *open_list(char **names, int count)
+{
+    static char path[4096];
+    char *manifest = path;
+    struct stat st;
+    const char *from = settings.retry_failed;
+    if (!from)
+        return input_open(names, count, NULL);
+    bool dir = stat(from, &st) == 0 && S_ISDIR(st.st_mode);
+    snprintf(path, sizeof path, dir ? "%s/manifest.jsonl" : "%s", from);
+    return input_open(&manifest, 1, settings.classes);
+}
+
+static int open_joblog(void)
+{
+    static const char columns[] = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\t"
+                                  "Signal\tCommand\n";
+    struct stat st;
+    if (!settings.joblog)
+        return -1;
+    int fd = open(settings.joblog, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (fd < 0 || fstat(fd, &st) ||
+        (st.st_size == 0 && write(fd, columns, sizeof columns - 1) != sizeof columns - 1))
+        say_die(EXIT_UNUSABLE, "--joblog: %s: %s", settings.joblog, strerror(errno));
+    return fd;
+}
+
+/* The manifest, and what an earlier feeder has left of the run. */
+static void open_run(struct feeder *f, const char *at)
+{
+    uint8_t run[ID_RUN_BYTES];
+    uint64_t epoch = 1;
+    int joblog = open_joblog();
+    id_random(run, sizeof run);
+    window_open(&f->window, (unsigned)settings.window);
+    if (settings.journal) {
+        struct journal_of of = saved(f);
+        journal_open(&f->journal, settings.journal, &of, joblog);
+        memcpy(run, f->journal.run, sizeof run);
+        epoch = f->journal.epoch;
+    } else {
+        manifest_open(&f->manifest, STDOUT_FILENO, -1, joblog);
+    }
+    crew_open(&f->crew, f->loop, &f->window, at, settings.lease_ms, run, epoch);
+    memcpy(f->crew.dest, f->journal.dest, sizeof f->crew.dest);
+    f->list_ended = f->journal.finished;
+    if (f->journal.finished)
+        say(SAY_WARN, "%s: finished already: every line is settled", settings.journal);
+}
+
+/* Outcomes of lines that are not read again yet would be of no use: the list comes before the
+ * inbox. A stream is not waited for. */
+static void read_ahead(struct feeder *f)
+{
+    uint64_t before;
+    do {
+        before = f->last_line;
+        read_list(f);
+    } while (f->last_line != before);
+}
+
 static void open_all(struct feeder *f, int argc, char **argv)
 {
     int first = opt_parse(&program, argc, argv);
     struct rlimit limit;
     char at[PLACE_MAX];
-    bool json = strcmp(settings.log_format, "json") == 0;
-    if (!json && strcmp(settings.log_format, "text"))
-        say_die(EXIT_USAGE, "--log-format: '%s' is neither text nor json", settings.log_format);
-    say_setup("feeder", settings.quiet ? SAY_WARN : settings.verbose ? SAY_DEBUG : SAY_INFO, json);
+    check_options(argc - first);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
     place_at(settings.at, at);
     place_check("at", at, settings.insecure);
-    manifest_open(&f->manifest, STDOUT_FILENO);
-    f->input = input_open(argv + first, argc - first);
+    f->input = open_list(argv + first, argc - first);
     f->stop_fd = stop_open();
     f->loop = loop_open();
     if (f->stop_fd < 0 || !f->loop || wire_setup(CREW_MOST + 16))
         say_die(EXIT_TEMP, "cannot start: %s", strerror(errno));
     f->started_ms = clock_ms();
-    window_open(&f->window, (unsigned)settings.window);
-    crew_open(&f->crew, f->loop, &f->window, at, settings.lease_ms);
-    f->crew.stored = on_stored;
-    f->crew.failed = on_failed;
-    f->crew.arg = f;
+    open_run(f, at);
+    f->custody = (struct custody){.window = &f->window, .crew = &f->crew,
+                                  .manifest = &f->manifest, .retry = settings.retry,
+                                  .retry_delay_ms = settings.retry_delay_ms};
+    custody_open(&f->custody);
+    read_ahead(f);
     loop_watch(f->loop, f->stop_fd, LOOP_READ, wake, NULL);
     loop_watch(f->loop, wire_fd(f->crew.inbox), LOOP_READ, wake, f->crew.inbox);
+    if (settings.journal)
+        loop_watch(f->loop, journal_fd(&f->journal), LOOP_READ, wake, NULL);
     progress_open(&f->progress, settings.quiet, settings.stats_ms);
     stop_ready((int)settings.ready_fd);
 }
 
-static int close_all(struct feeder *f)
+/* What the ledger says is exact, or nothing is. */
+static int status_of(const struct feeder *f)
 {
-    progress_close(&f->progress);
     const struct ledger *l = &f->manifest.ledger;
-    if (f->manifest.pending)
-        say(SAY_ERROR, "the manifest lacks its last %llu lines",
-            (unsigned long long)f->manifest.pending);
-    f->manifest_lost |= f->manifest.pending > 0;
     /* A manifest that can't be written has no ledger to trust. */
     bool exact = f->manifest_lost || manifest_say_ledger(&f->manifest);
-    int status = !exact                                ? EXIT_LEDGER
-                 : f->manifest_lost || f->list_broken ? EXIT_UNUSABLE
-                 : f->asked                            ? EXIT_STOPPED
-                 : l->failed                           ? EXIT_SOME
-                                                       : EXIT_ALL;
+    return !exact                                ? EXIT_LEDGER
+           : f->manifest_lost || f->list_broken ? EXIT_UNUSABLE
+           : f->asked                            ? EXIT_STOPPED
+           : l->failed && !f->journal.finished   ? EXIT_SOME
+                                                 : EXIT_ALL;
+}
+
+static int close_all(struct feeder *f)
+{
+    struct journal_of of = saved(f);
+    bool complete = f->list_ended && !f->list_broken && !f->window.size;
+    progress_close(&f->progress);
+    if (manifest_pending(&f->manifest))
+        say(SAY_ERROR, "the manifest lacks its last %llu lines",
+            (unsigned long long)manifest_pending(&f->manifest));
+    f->manifest_lost |= !manifest_is_out(&f->manifest);
+    if (settings.journal)
+        f->manifest.ledger.open = f->window.size;
+    if (!journal_close(&f->journal, &of, complete) && !f->manifest_lost)
+        f->manifest_lost = true; /* said */
+    int status = status_of(f);
     loop_unwatch(f->loop, wire_fd(f->crew.inbox));
     window_close(&f->window);
     crew_close(&f->crew);
@@ -471,10 +499,11 @@ int main(int argc, char **argv)
     for (;;) {
         crew_listen(&f.crew);
         heed_signals(&f);
-        expire_leases(&f);
+        custody_expire(&f.custody);
         read_list(&f);
         dispatch(&f);
         write_manifest(&f, false);
+        save(&f);
         crew_tell(&f.crew);
         complain(&f);
         progress_tick(&f.progress, &f.manifest.ledger, f.window.in_flight,

@@ -7,26 +7,41 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+#include <xxhash.h>
 
+#include "feeder/line.h"
 #include "lib/say.h"
 
-enum { READ_BYTES = 65536 };
+enum {
+    READ_BYTES = 65536,
+    MANIFEST_LINE_MOST = 8 * INPUT_LINE_MOST,  /* a URL's bytes may be six each in it */
+    SAMPLE_BYTES = 65536,                      /* of a file's identity, at either end */
+};
 
 struct list {
     const char *name;  /* borrowed from argv */
     int fd;
+    struct stat st;    /* as it was opened */
 };
 
 struct input {
     struct list *lists;
-    int count, at;
-    char buf[READ_BYTES + INPUT_LINE_MOST];
+    uint32_t count, at;
+    const char *classes;   /* borrowed; NULL: the lists are URLs */
+    struct line picked;    /* the line handed out last, where they are manifests */
+    char *buf;             /* owned; READ_BYTES and a line */
+    size_t line_most;
     size_t start, end;     /* unread bytes of buf */
     bool ended;            /* the current list's fd is at its end */
     bool skipping;         /* the rest of a line that was too long */
     uint64_t number, file_line;
-    int64_t offset, size;
+    int64_t offset, size;  /* of all lists */
+    int64_t list_offset;   /* of the current one */
+    XXH3_state_t *digest;  /* owned; of what was read off the current stream */
+    int64_t pass_over;     /* bytes of it that are still to be passed over, */
+    uint64_t passed;       /* and what their digest should be */
 };
 
 static int open_list(const char *name)
@@ -36,7 +51,12 @@ static int open_list(const char *name)
     return open(name, O_RDONLY | O_CLOEXEC);
 }
 
-struct input *input_open(char *const *names, int count)
+static bool is_stream(const struct list *l)
+{
+    return !S_ISREG(l->st.st_mode);
+}
+
+struct input *input_open(char *const *names, int count, const char *classes)
 {
     static char stdin_name[] = "-";
     static char *const only_stdin[] = {stdin_name};
@@ -45,18 +65,26 @@ struct input *input_open(char *const *names, int count)
         names = only_stdin;
         count = 1;
     }
-    if (!in || !(in->lists = calloc((size_t)count, sizeof *in->lists)))
+    if (in) {
+        in->classes = classes;
+        in->line_most = classes ? MANIFEST_LINE_MOST : INPUT_LINE_MOST;
+        in->lists = calloc((size_t)count, sizeof *in->lists);
+        in->buf = malloc(READ_BYTES + in->line_most);
+        in->digest = XXH3_createState();
+    }
+    if (!in || !in->lists || !in->buf || !in->digest)
         say_die(EXIT_TEMP, "out of memory");
-    in->count = count;
+    XXH3_64bits_reset(in->digest);
+    in->count = (uint32_t)count;
     for (int i = 0; i < count; i++) {
-        struct stat st;
-        int fd = open_list(names[i]);
-        if (fd < 0 || fstat(fd, &st))
+        struct list *l = &in->lists[i];
+        l->fd = open_list(names[i]);
+        if (l->fd < 0 || fstat(l->fd, &l->st))
             say_die(EXIT_UNUSABLE, "%s: %s", names[i], strerror(errno));
-        if (S_ISDIR(st.st_mode))
+        if (S_ISDIR(l->st.st_mode))
             say_die(EXIT_UNUSABLE, "%s: is a directory", names[i]);
-        in->lists[i] = (struct list){fd == STDIN_FILENO ? "stdin" : names[i], fd};
-        in->size = S_ISREG(st.st_mode) && in->size >= 0 ? in->size + st.st_size : -1;
+        l->name = l->fd == STDIN_FILENO ? "stdin" : names[i];
+        in->size = !is_stream(l) && in->size >= 0 ? in->size + l->st.st_size : -1;
     }
     return in;
 }
@@ -65,9 +93,12 @@ void input_close(struct input *in)
 {
     if (!in)
         return;
-    for (int i = in->at; i < in->count; i++)
+    for (uint32_t i = in->at; i < in->count; i++)
         if (in->lists[i].fd != STDIN_FILENO)
             close(in->lists[i].fd);
+    line_free(&in->picked);
+    XXH3_freeState(in->digest);
+    free(in->buf);
     free(in->lists);
     free(in);
 }
@@ -103,7 +134,7 @@ static int fill(struct input *in)
     struct pollfd p = {.fd = fd, .events = POLLIN};
     if (poll(&p, 1, 0) == 0)
         return 0;
-    ssize_t n = read(fd, in->buf + in->end, sizeof in->buf - in->end);
+    ssize_t n = read(fd, in->buf + in->end, READ_BYTES + in->line_most - in->end);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -2;
     in->end += (size_t)n;
@@ -118,6 +149,8 @@ static void next_list(struct input *in)
     in->at++;
     in->ended = false;
     in->file_line = 0;
+    in->list_offset = 0;
+    XXH3_64bits_reset(in->digest);
 }
 
 static const char *judge(const char *s, size_t len)
@@ -133,7 +166,35 @@ static const char *judge(const char *s, size_t len)
     return s[scheme] == '/' || s[scheme] == '?' || s[scheme] == '#' ? "has no host" : NULL;
 }
 
-/* Hands out [start, stop) of buf as the current line; 0 if it is blank or a comment. */
+static bool is_wanted(const char *classes, const char *class)
+{
+    size_t len = strlen(class);
+    for (const char *c = classes; *c; c += strspn(c, ",")) {
+        size_t n = strcspn(c, ",");
+        if (n == len && memcmp(c, class, n) == 0)
+            return true;
+        c += n;
+    }
+    return !*classes;
+}
+
+/* The URL of a manifest's line that is wanted: 1, else 0; one that is none gets a `bad`. */
+static int pick(struct input *in, struct input_line *line)
+{
+    struct line *l = &in->picked;
+    line_free(l);
+    if (line_read(l, line->text, line->len)) {
+        line->bad = "is no line of a manifest";
+        return 1;
+    }
+    if (l->status != LINE_FAILED || !is_wanted(in->classes, l->class))
+        return 0;
+    line->text = l->url;
+    line->len = l->url_len;
+    return 1;
+}
+
+/* Hands out [start, stop) of buf as the current line; 0 if it is not to be fed. */
 static int make_line(struct input *in, size_t stop, struct input_line *line)
 {
     const char *s = in->buf + in->start;
@@ -147,36 +208,65 @@ static int make_line(struct input *in, size_t stop, struct input_line *line)
         len--;
     }
     *line = (struct input_line){s, len, in->number, input_where(in), in->file_line, NULL};
-    line->bad = judge(s, len);
-    return len && *s != '#';
+    if (!len || *s == '#')
+        return 0;
+    if (in->classes && !pick(in, line))
+        return 0;
+    if (!line->bad)
+        line->bad = judge(line->text, line->len);
+    return 1;
 }
 
-/* 1 a line, 0 blank, -1 more bytes are needed. */
+static void eat(struct input *in, size_t bytes)
+{
+    if (is_stream(&in->lists[in->at]))
+        XXH3_64bits_update(in->digest, in->buf + in->start, bytes);
+    in->start += bytes;
+    in->list_offset += (int64_t)bytes;
+    in->offset += (int64_t)bytes;
+}
+
+/* 1 a line, 0 none to be fed, -1 more bytes are needed. */
 static int cut_line(struct input *in, struct input_line *line)
 {
     char *s = in->buf + in->start, *lf = memchr(s, '\n', in->end - in->start);
     size_t len = lf ? (size_t)(lf - s) : in->end - in->start, eaten = len + (lf != NULL);
-    if (!lf && !(in->ended && len) && len < INPUT_LINE_MOST)
+    if (!lf && !(in->ended && len) && len < in->line_most)
         return -1;
     int got = 0;
     if (in->skipping) {
         in->skipping = !lf && !in->ended;
-    } else if (len >= INPUT_LINE_MOST) {
+    } else if (len >= in->line_most) {
         got = make_line(in, in->start + 200, line);
         line->bad = "is too long";
         in->skipping = !lf && !in->ended;
     } else {
         got = make_line(in, in->start + len, line);
     }
-    in->start += eaten;
-    in->offset += (int64_t)eaten;
+    eat(in, eaten);
     return got;
+}
+
+static void pass_over(struct input *in)
+{
+    size_t len = in->end - in->start;
+    if ((int64_t)len > in->pass_over)
+        len = (size_t)in->pass_over;
+    XXH3_64bits_update(in->digest, in->buf + in->start, len);
+    in->start += len;
+    in->pass_over -= (int64_t)len;
+    if ((in->pass_over && in->ended) ||
+        (!in->pass_over && XXH3_64bits_digest(in->digest) != in->passed))
+        say_die(EXIT_UNUSABLE, "%s: this is not the stream that the journal began with: give the "
+                "same one again, or another --journal", input_where(in));
 }
 
 int input_next(struct input *in, struct input_line *line)
 {
     while (in->at < in->count) {
-        int got = in->end > in->start ? cut_line(in, line) : -1;
+        if (in->pass_over && (in->end > in->start || in->ended))
+            pass_over(in);
+        int got = in->end > in->start && !in->pass_over ? cut_line(in, line) : -1;
         if (got == 1)
             return 1;
         if (got == 0)
@@ -191,4 +281,105 @@ int input_next(struct input *in, struct input_line *line)
             return rc;
     }
     return -1;
+}
+
+/* Keeping the place. */
+
+uint32_t input_count(const struct input *in)
+{
+    return in->count;
+}
+
+void input_place(const struct input *in, struct input_place *out)
+{
+    *out = (struct input_place){.list = in->at, .offset = in->list_offset, .total = in->offset,
+                                .file_line = in->file_line, .number = in->number,
+                                .skipping = in->skipping};
+}
+
+/* Digest of the first and the last SAMPLE_BYTES of a file's first `len`; 0 if it can't be read. */
+static uint64_t sample(int fd, int64_t len)
+{
+    static char bytes[SAMPLE_BYTES];
+    uint64_t sum = 0;
+    size_t part = len < SAMPLE_BYTES ? (size_t)len : SAMPLE_BYTES;
+    off_t at[2] = {0, (off_t)len - (off_t)part};
+    for (int i = 0; i < 2; i++) {
+        if (pread(fd, bytes, part, at[i]) != (ssize_t)part)
+            return 0;
+        sum = XXH3_64bits_withSeed(bytes, part, sum);
+    }
+    return sum;
+}
+
+void input_identify(struct input *in, uint32_t i, struct input_identity *out)
+{
+    const struct list *l = &in->lists[i];
+    *out = (struct input_identity){.stream = is_stream(l)};
+    if (!out->stream) {
+        out->size = l->st.st_size;
+        out->mtime_ns = l->st.st_mtim.tv_sec * 1000000000 + l->st.st_mtim.tv_nsec;
+    }
+    if (i == in->at && in->pass_over)
+        out->digest = in->passed;
+    else if (i == in->at)
+        out->digest = out->stream ? XXH3_64bits_digest(in->digest) : sample(l->fd, in->list_offset);
+}
+
+/* In words: what to do about a list that is not the one the journal began with. */
+static void refuse(const struct list *l, const struct input_identity *was,
+                   const struct input_identity *is)
+{
+    char when[32] = "";
+    time_t s = (time_t)(was->mtime_ns / 1000000000);
+    struct tm tm;
+    if (!was->stream && !is->stream && was->size == is->size && was->digest == is->digest &&
+        localtime_r(&s, &tm)) {
+        strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &tm);
+        say_die(EXIT_UNUSABLE, "%s: was written to after the journal had begun with it. If it is "
+                "the same list still: touch -d '%s.%09lld' '%s'; else give another --journal",
+                l->name, when, (long long)(was->mtime_ns % 1000000000), l->name);
+    }
+    say_die(EXIT_UNUSABLE, "%s: is not the list that the journal began with: give that one, or "
+            "another --journal", l->name);
+}
+
+static void check_identity(struct input *in, uint32_t i, const struct input_identity *was)
+{
+    struct input_identity is;
+    input_identify(in, i, &is);
+    bool same = is.stream == was->stream && is.size == was->size && is.mtime_ns == was->mtime_ns;
+    if (!same || (i == in->at && !is.stream && is.digest != was->digest))
+        refuse(&in->lists[i], was, &is);
+}
+
+void input_resume(struct input *in, const struct input_place *place,
+                  const struct input_identity *ids, uint32_t count)
+{
+    if (count != in->count)
+        say_die(EXIT_UNUSABLE, "the journal began with %u lists, not %u: give those, in the same "
+                "order, or another --journal", count, in->count);
+    while (in->at < place->list)
+        next_list(in);
+    in->number = place->number;
+    in->file_line = place->file_line;
+    in->skipping = place->skipping;
+    in->list_offset = place->offset;
+    in->offset = place->total;
+    for (uint32_t i = 0; i < count; i++)
+        check_identity(in, i, &ids[i]);
+    if (in->at == count)
+        return;
+    const struct list *l = &in->lists[in->at];
+    if (is_stream(l)) {
+        in->pass_over = place->offset;
+        in->passed = ids[in->at].digest;
+    } else if (lseek(l->fd, place->offset, SEEK_SET) < 0) {
+        say_die(EXIT_UNUSABLE, "%s: %s", l->name, strerror(errno));
+    }
+}
+
+bool input_is_passing_over(const struct input *in)
+{
+    return in->pass_over > 0;
 }

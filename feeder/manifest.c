@@ -1,28 +1,25 @@
 #include "feeder/manifest.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <sys/time.h>
 
-#include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/say.h"
 
-void manifest_open(struct manifest *m, int fd)
+void manifest_open(struct manifest *m, int fd, int failed_fd, int joblog_fd)
 {
-    struct stat st;
-    *m = (struct manifest){.fd = fd, .lines = buf_make(SIZE_MAX / 2)};
-    if (fstat(fd, &st))
-        say_die(EXIT_UNUSABLE, "stdout, where the manifest goes: %s", strerror(errno));
-    m->pipe = !S_ISREG(st.st_mode);
+    *m = (struct manifest){0};
+    if (sink_open(&m->lines, fd) || sink_open(&m->failed, failed_fd) ||
+        sink_open(&m->joblog, joblog_fd))
+        say_die(EXIT_UNUSABLE, "where the manifest goes: %s", strerror(errno));
 }
 
 void manifest_close(struct manifest *m)
 {
-    buf_free(&m->lines);
+    sink_close(&m->lines);
+    sink_close(&m->failed);
+    sink_close(&m->joblog);
 }
 
 static void text_field(struct buf *b, const char *name, const char *s, size_t len)
@@ -38,14 +35,13 @@ static void field(struct buf *b, const char *name, struct msg_text t)
     text_field(b, name, t.s, t.len);
 }
 
-static void begin(struct manifest *m, const struct manifest_entry *e, const char *status)
+static struct buf *begin(struct manifest *m, const struct manifest_entry *e, const char *status)
 {
-    m->made++;
-    if (m->pending++ == 0)
-        m->oldest_ms = clock_ms();
-    buf_addf(&m->lines, "{\"id\":%llu,\"url\":", (unsigned long long)e->id);
-    json_string(&m->lines, e->url, e->url_len);
-    buf_addf(&m->lines, ",\"status\":\"%s\"", status);
+    struct buf *b = sink_begin(&m->lines);
+    buf_addf(b, "{\"id\":%llu,\"url\":", (unsigned long long)e->id);
+    json_string(b, e->url, e->url_len);
+    buf_addf(b, ",\"status\":\"%s\"", status);
+    return b;
 }
 
 static void response(struct buf *b, const struct msg_outcome *o)
@@ -58,12 +54,31 @@ static void response(struct buf *b, const struct msg_outcome *o)
 
 static void finish(struct manifest *m, const struct manifest_entry *e)
 {
-    struct buf *b = &m->lines;
+    struct buf *b = sink_begin(&m->lines);
     buf_addf(b, ",\"tries\":%u", e->tries);
     text_field(b, "fetcher", e->fetcher, e->fetcher ? strlen(e->fetcher) : 0);
     text_field(b, "uploader", e->uploader, e->uploader ? strlen(e->uploader) : 0);
-    if (buf_adds(b, "}\n")) /* the buffer's only failure; a missing line would be a lie */
-        say_die(EXIT_TEMP, "out of memory");
+    buf_adds(b, "}");
+    sink_end(&m->lines);
+}
+
+/* Seq Host Starttime JobRuntime Send Receive Exitval Signal Command. */
+static void log_job(struct manifest *m, const struct manifest_entry *e, const struct msg_outcome *o,
+                    bool failed)
+{
+    struct timeval now;
+    const char *host = e->fetcher ? e->fetcher : ":"; /* parallel's word for this machine */
+    double took = (double)o->time_us / 1e6;
+    if (m->joblog.fd < 0)
+        return;
+    gettimeofday(&now, NULL);
+    struct buf *b = sink_begin(&m->joblog);
+    buf_addf(b, "%llu\t%.*s\t%.3f\t%.3f\t0\t%llu\t%d\t0\t", (unsigned long long)e->id,
+             (int)strcspn(host + 1, ":") + 1, host,
+             (double)now.tv_sec + (double)now.tv_usec / 1e6 - took, took,
+             (unsigned long long)o->bytes, failed);
+    sink_add_plain(&m->joblog, e->url, e->url_len);
+    sink_end(&m->joblog);
 }
 
 /* "sha256:ab…" becomes "sha256":"ab…". */
@@ -81,8 +96,7 @@ static void digest(struct buf *b, struct msg_text t)
 void manifest_delivered(struct manifest *m, const struct manifest_entry *e,
                         const struct msg_outcome *o)
 {
-    struct buf *b = &m->lines;
-    begin(m, e, "delivered");
+    struct buf *b = begin(m, e, "delivered");
     field(b, "key", o->key);
     buf_addf(b, ",\"size_download\":%llu", (unsigned long long)o->bytes);
     digest(b, o->digest);
@@ -91,6 +105,7 @@ void manifest_delivered(struct manifest *m, const struct manifest_entry *e,
     response(b, o);
     buf_addf(b, ",\"time_total\":%.6f", (double)o->time_us / 1e6);
     finish(m, e);
+    log_job(m, e, o, false);
     m->ledger.delivered++;
     m->ledger.existing += o->existing;
     m->ledger.bytes += o->bytes;
@@ -99,11 +114,14 @@ void manifest_delivered(struct manifest *m, const struct manifest_entry *e,
 void manifest_failed(struct manifest *m, const struct manifest_entry *e,
                      const struct msg_outcome *o)
 {
-    begin(m, e, "failed");
-    field(&m->lines, "class", o->class);
-    field(&m->lines, "errormsg", o->detail);
-    response(&m->lines, o);
+    struct buf *b = begin(m, e, "failed");
+    field(b, "class", o->class);
+    field(b, "errormsg", o->detail);
+    response(b, o);
     finish(m, e);
+    sink_add_plain(&m->failed, e->url, e->url_len);
+    sink_end(&m->failed);
+    log_job(m, e, o, true);
     m->ledger.failed++;
 }
 
@@ -114,51 +132,33 @@ void manifest_open_task(struct manifest *m, const struct manifest_entry *e)
     m->ledger.open++;
 }
 
-/* 1 all is out, 0 not now, -1 errno; *done: bytes written. */
-static int put(struct manifest *m, size_t *done)
+uint64_t manifest_pending(const struct manifest *m)
 {
-    while (*done < m->lines.len) {
-        struct pollfd p = {.fd = m->fd, .events = POLLOUT};
-        size_t len = m->lines.len - *done;
-        if (m->pipe && len > PIPE_BUF)
-            len = PIPE_BUF; /* pipe(7): what poll calls writable takes this much at once */
-        if (m->pipe && poll(&p, 1, 0) == 0)
-            return 0;
-        ssize_t n = write(m->fd, m->lines.data + *done, len);
-        if (n < 0)
-            return errno == EAGAIN || errno == EINTR ? 0 : -1;
-        *done += (size_t)n;
-    }
-    return 1;
+    return m->lines.pending;
 }
 
-/* Takes back the part of a line that a full disk let through; the pipe's reader has it already. */
-static void cut_torn(struct manifest *m, size_t *done)
+bool manifest_is_out(const struct manifest *m)
 {
-    struct stat st;
-    size_t whole = *done;
-    int err = errno;
-    while (whole && m->lines.data[whole - 1] != '\n')
-        whole--;
-    if (!m->pipe && whole < *done && fstat(m->fd, &st) == 0 &&
-        ftruncate(m->fd, st.st_size - (off_t)(*done - whole)) == 0)
-        *done = whole;
-    errno = err;
+    return !m->lines.pending && !m->failed.pending && !m->joblog.pending;
 }
 
 int manifest_flush(struct manifest *m)
 {
-    size_t done = 0;
-    int result = put(m, &done);
-    if (result < 0)
-        cut_torn(m, &done);
-    if (!done)
-        return result;
-    for (const char *lf = m->lines.data, *end = lf + done;
-         (lf = memchr(lf, '\n', (size_t)(end - lf))); lf++)
-        m->pending--;
-    buf_shift(&m->lines, done);
-    return result;
+    int lines = sink_flush(&m->lines), failed, joblog;
+    if (lines < 0)
+        return -1;
+    if ((failed = sink_flush(&m->failed)) < 0 || (joblog = sink_flush(&m->joblog)) < 0)
+        return -1;
+    return lines && failed && joblog;
+}
+
+void manifest_cut_torn(struct manifest *m)
+{
+    int err = errno;
+    sink_cut_torn(&m->lines);
+    sink_cut_torn(&m->failed);
+    sink_cut_torn(&m->joblog);
+    errno = err;
 }
 
 bool manifest_say_ledger(const struct manifest *m)

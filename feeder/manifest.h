@@ -1,15 +1,16 @@
-/* manifest.h - what became of each line: JSON Lines on stdout, and the ledger.
+/* manifest.h - what became of each line: JSON Lines on stdout or in the journal, and the ledger.
  *
- * Whole lines only. A pipe whose reader is slow is never waited for: lines stay in the buffer
- * (their tasks stay in the window, so it is bounded) until there is room.
+ * Beside it, where asked for: the failed lines' URLs, in the list's format, and a job log. A line
+ * that can't be written yet counts against the window, so what waits here is bounded.
  *
- * Source: field names are curl's (-w '%{json}') where curl has one. */
+ * Source: field names are curl's (-w '%{json}') where curl has one; the job log's columns are GNU
+ * parallel's (--joblog). */
 #ifndef SLUICE_MANIFEST_H
 #define SLUICE_MANIFEST_H
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/buf.h"
+#include "feeder/sink.h"
 #include "lib/msg.h"
 
 struct ledger {
@@ -19,16 +20,15 @@ struct ledger {
 };
 
 struct manifest {
-    int fd;
-    bool pipe;          /* may block: ask before each write */
-    struct buf lines;
-    uint64_t made;      /* lines so far */
-    uint64_t pending;   /* of them, those in the buffer (the first may be written in part) */
-    int64_t oldest_ms;  /* clock; when the oldest of them came */
+    struct sink lines;
+    struct sink failed;   /* URLs of failed lines */
+    struct sink joblog;
     struct ledger ledger;
 };
 
-void manifest_open(struct manifest *m, int fd);
+/* Descriptors are borrowed; `failed` and `joblog` -1: none. Ends the process in words if one
+ * can't be used. */
+void manifest_open(struct manifest *m, int fd, int failed_fd, int joblog_fd);
 void manifest_close(struct manifest *m);
 
 struct manifest_entry {
@@ -46,9 +46,16 @@ void manifest_failed(struct manifest *m, const struct manifest_entry *e,
                      const struct msg_outcome *o);
 void manifest_open_task(struct manifest *m, const struct manifest_entry *e);
 
+/* Lines of the manifest that are not in it yet, and since when (clock) there are any. */
+uint64_t manifest_pending(const struct manifest *m);
+/* All lines are out, those beside the manifest too. */
+bool manifest_is_out(const struct manifest *m);
+
 /* Writes what can be written without waiting. 1 all is out, 0 some is left, -1 errno: the rest
- * can't be written. A file is then cut after its last whole line. */
+ * can't be written now. */
 int manifest_flush(struct manifest *m);
+/* Nothing will be flushed again: files end with their last whole line. */
+void manifest_cut_torn(struct manifest *m);
 
 /* Says the ledger. Returns false when it does not add up. */
 bool manifest_say_ledger(const struct manifest *m);

@@ -77,7 +77,7 @@ struct fetcher {
     struct xfers *xfers;
     struct guard guard;
     int stop_fd;
-    uint64_t held[LIST_MOST];
+    uint64_t held[LIST_MOST], held_tasks[LIST_MOST];  /* a beat's lists */
 };
 
 /* The worker's role. */
@@ -110,7 +110,9 @@ static void fill_beat(void *arg, struct msg_beat *b)
     int64_t room = ts->slots + ts->prefetch - ts->queued_count - ts->running_count;
     b->room = worker_leaving(f->worker) || room < 0 ? 0 : (uint64_t)room;
     b->held.v = f->held;
-    b->held.count = transfers_list(ts, 3 * worker_beat_ms(f->worker), f->held, LIST_MOST);
+    b->held_tasks.v = f->held_tasks;
+    b->held.count = b->held_tasks.count = transfers_list(ts, 3 * worker_beat_ms(f->worker), f->held,
+                                                         f->held_tasks, LIST_MOST);
     ts->freed = 0;
 }
 

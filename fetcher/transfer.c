@@ -461,19 +461,25 @@ void transfers_reset(struct transfers *ts)
         free_transfer(t);
 }
 
-uint32_t transfers_list(const struct transfers *ts, int64_t age_ms, uint64_t *ds, uint32_t most)
+uint32_t transfers_list(const struct transfers *ts, int64_t age_ms, uint64_t *ds, uint64_t *tasks,
+                        uint32_t most)
 {
     uint32_t count = 0;
     int64_t now = clock_ms();
     for (const struct transfer *t = ts->by_d; t && count < most; t = t->hh.next) {
         if (now - t->since_ms < age_ms)
             break; /* in order of arrival: the rest is younger */
+        tasks[count] = t->task;
         ds[count++] = t->d;
     }
     const struct outlet *o;
     DL_FOREACH(ts->outlets->list, o)
-        for (uint32_t i = 0; i < o->sent.count && count < most; i++)
-            if (now - sent_at(&o->sent, i)->since_ms >= age_ms)
-                ds[count++] = sent_at(&o->sent, i)->d;
+        for (uint32_t i = 0; i < o->sent.count && count < most; i++) {
+            const struct sent_item *s = sent_at(&o->sent, i);
+            if (now - s->since_ms < age_ms)
+                continue;
+            tasks[count] = s->task;
+            ds[count++] = s->d;
+        }
     return count;
 }

@@ -55,6 +55,8 @@ void transfers_give_back(struct transfers *ts);
 /* Drops all without a word. */
 void transfers_reset(struct transfers *ts);
 
-/* Lists what is older than `age_ms`, sent objects too, at most `most`; returns how many. */
-uint32_t transfers_list(const struct transfers *ts, int64_t age_ms, uint64_t *ds, uint32_t most);
+/* Lists what is older than `age_ms`, sent objects too, at most `most`: each one's d and its task;
+ * returns how many. */
+uint32_t transfers_list(const struct transfers *ts, int64_t age_ms, uint64_t *ds, uint64_t *tasks,
+                        uint32_t most);
 #endif

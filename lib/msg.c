@@ -53,6 +53,7 @@ static const struct field beat_fields[] = {
     F(TEXT, msg_beat, inbox, MUST), F(TEXT, msg_beat, intake, MAY),
     F(TEXT, msg_beat, dest, MAY), L(msg_beat, read, msg_mark, mark_fields),
     F(U64, msg_beat, room, MAY), F(NUMBERS, msg_beat, held, MAY),
+    F(NUMBERS, msg_beat, held_tasks, MAY),
     F(NUMBERS, msg_beat, open, MAY), F(FLAG, msg_beat, leaving, MAY),
     F(FLAG, msg_beat, empty, MAY), F(FLAG, msg_beat, reading, MAY),
     F(FLAG, msg_beat, over, MAY), F(FLAG, msg_beat, join, MAY), F(U64, msg_beat, oldest, MUST), F(U64, msg_beat, objects, MAY),

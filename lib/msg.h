@@ -72,6 +72,7 @@ struct msg_beat {
     struct { const struct msg_mark *v; uint32_t count; } read;
     uint64_t room;      /* fetcher: tasks it could take beyond those it holds, as of `read` */
     struct msg_numbers held, open;  /* d's; see docs/protocol.md, "Evidence" */
+    struct msg_numbers held_tasks;  /* the task of each d in held, in the same order */
     bool leaving, empty, reading, over;  /* over: has heard that the run is over */
     bool join;          /* uploader: takes part whatever the run's DEST is */
     uint64_t oldest;    /* oldest outcome kept, or the next one's number */

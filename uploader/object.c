@@ -401,15 +401,18 @@ void objects_close(struct objects *all)
     free(all->group);
 }
 
-void objects_list(const struct objects *all, int64_t age_ms, uint64_t *held, uint32_t *helds,
-                  uint64_t *open, uint32_t *opens, uint32_t most)
+void objects_list(const struct objects *all, int64_t age_ms, uint64_t *held, uint64_t *tasks,
+                  uint32_t *helds, uint64_t *open, uint32_t *opens, uint32_t most)
 {
     int64_t now = clock_ms();
     *helds = *opens = 0;
     for (struct object *o = all->table; o; o = o->hh.next) {
         bool done = o->complete && !o->refused;
         uint32_t *count = done ? helds : opens;
-        if (now - o->since_ms >= age_ms && *count < most)
-            (done ? held : open)[(*count)++] = o->d;
+        if (now - o->since_ms < age_ms || *count == most)
+            continue;
+        if (done)
+            tasks[*count] = o->task;
+        (done ? held : open)[(*count)++] = o->d;
     }
 }

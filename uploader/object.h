@@ -13,7 +13,7 @@
 #include "lib/msg.h"
 #include "lib/wire.h"
 #include "lib/worker.h"
-#include "uploader/pool.h"
+#include "lib/pool.h"
 #include "uploader/store.h"
 
 struct object;
@@ -46,8 +46,8 @@ void objects_cancel(struct objects *o, uint64_t d);
 /* Another run: drops all but what a thread is at, which goes without a word when it is back. */
 void objects_reset(struct objects *o);
 
-/* Lists d's into `held` (complete) and `open` (not), each with room for `most`. Only what is
- * older than `age_ms` is listed. */
-void objects_list(const struct objects *o, int64_t age_ms, uint64_t *held, uint32_t *helds,
-                  uint64_t *open, uint32_t *opens, uint32_t most);
+/* Lists d's into `held` (complete; its task into `tasks`) and `open` (not), each with room for
+ * `most`. Only what is older than `age_ms` is listed. */
+void objects_list(const struct objects *o, int64_t age_ms, uint64_t *held, uint64_t *tasks,
+                  uint32_t *helds, uint64_t *open, uint32_t *opens, uint32_t most);
 #endif

@@ -14,7 +14,7 @@
 #include "lib/wire.h"
 #include "lib/worker.h"
 #include "uploader/object.h"
-#include "uploader/pool.h"
+#include "lib/pool.h"
 #include "uploader/store.h"
 
 enum {
@@ -80,7 +80,7 @@ struct uploader {
     int64_t covering_since_ms;   /* clock; leaving and waiting for `done` alone since */
     bool reading;                /* as said in the last beat */
     struct msg_mark *marks;      /* a beat's lists; owned */
-    uint64_t held[LIST_MOST], open[LIST_MOST];
+    uint64_t held[LIST_MOST], held_tasks[LIST_MOST], open[LIST_MOST];  /* likewise */
 };
 
 /* The intake. */
@@ -198,9 +198,10 @@ static void fill_beat(void *arg, struct msg_beat *b)
         marks[count++] = (struct msg_mark){p->id, p->mark};
     b->read.v = marks;
     b->read.count = count;
-    objects_list(&u->objects, 3 * worker_beat_ms(u->worker), u->held, &b->held.count, u->open,
-                 &b->open.count, LIST_MOST);
+    objects_list(&u->objects, 3 * worker_beat_ms(u->worker), u->held, u->held_tasks,
+                 &b->held.count, u->open, &b->open.count, LIST_MOST);
     b->held.v = u->held;
+    b->held_tasks = (struct msg_numbers){u->held_tasks, b->held.count};
     b->open.v = u->open;
     b->reading = u->reading = may_read(u);
     b->join = settings.join;

@@ -13,7 +13,7 @@ load helpers
     [[ $output == *"out of range"* ]]
     run -2 "$BIN/uploader" nowhere:x
     run -2 "$BIN/uploader"
-    run -2 "$BIN/feeder" --journal x
+    run -2 "$BIN/feeder" --rate 5
     run -2 "$BIN/fetcher" --at tcp://0.0.0.0:5555
     [[ $output == *--insecure* ]]
 }

@@ -1,4 +1,4 @@
-#include "uploader/pool.h"
+#include "lib/pool.h"
 
 #include <pthread.h>
 #include <stdbool.h>

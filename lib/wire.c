@@ -123,8 +123,8 @@ bool wire_ready(struct wire *w)
     return events & (w->push ? ZMQ_POLLOUT : ZMQ_POLLIN);
 }
 
-/* What will not pass by waiting (libzmq knows no such error of a healthy socket but no memory) would
- * be waited for without end. */
+/* Of a socket that is in order libzmq has no other errors but want of memory; that is not waited
+ * for. */
 static void must_pass(const char *what)
 {
     if (errno != EAGAIN && errno != EINTR)

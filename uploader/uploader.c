@@ -298,9 +298,10 @@ static void open_all(struct uploader *u, int argc, char **argv)
     u->objects.pool = u->pool;
     u->objects.grouped = settings.store.fsync;
     objects_open(&u->objects);
-    loop_watch(u->loop, u->stop_fd, LOOP_READ, wake, NULL);
-    loop_watch(u->loop, wire_fd(u->intake), LOOP_READ, wake, u->intake);
-    loop_watch(u->loop, pool_fd(u->pool), LOOP_READ, wake, NULL);
+    if (loop_watch(u->loop, u->stop_fd, LOOP_READ, wake, NULL) ||
+        loop_watch(u->loop, wire_fd(u->intake), LOOP_READ, wake, u->intake) ||
+        loop_watch(u->loop, pool_fd(u->pool), LOOP_READ, wake, NULL))
+        say_die(EXIT_TEMP, "epoll: %s", strerror(errno));
 }
 
 static void close_all(struct uploader *u)

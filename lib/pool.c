@@ -1,5 +1,6 @@
 #include "lib/pool.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -101,14 +102,15 @@ struct pool *pool_open(int threads)
     take_all(&p->done);
     take_all(&p->fresh);
     p->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    while (p->event_fd >= 0 && p->count < threads &&
-           pthread_create(&p->threads[p->count], NULL, work, p) == 0)
+    int err = p->event_fd < 0 ? errno : 0; /* pthread_create() gives it, and leaves errno alone */
+    while (!err && p->count < threads &&
+           !(err = pthread_create(&p->threads[p->count], NULL, work, p)))
         p->count++;
-    if (p->count < threads) {
-        pool_close(p);
-        return NULL;
-    }
-    return p;
+    if (!err)
+        return p;
+    pool_close(p);
+    errno = err;
+    return NULL;
 }
 
 void pool_stop(struct pool *p)

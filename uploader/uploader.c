@@ -263,9 +263,9 @@ static void open_all(struct uploader *u, int argc, char **argv)
     struct worker_role mine = role;
     char at[PLACE_MAX], bind_to[PLACE_MAX], public[PLACE_MAX];
     const char *place;
-    uint64_t member = id_member();
     int first = opt_parse(&program, argc, argv);
     say_setup("uploader", SAY_INFO, false);
+    uint64_t member = id_member();
     if (argc - first != 1)
         say_die(EXIT_USAGE, "give one DEST, such as dir:out (uploader --help says more)");
     u->objects.ops = store_find(argv[first], &place);

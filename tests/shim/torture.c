@@ -20,6 +20,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <link.h>
 #include <msgpack.h>
 #include <openssl/evp.h>
@@ -299,6 +300,10 @@ FAIL(int, renameat, (int from, const char *path, int to, const char *name),
 FAIL(int, rename, (const char *from, const char *to), (from, to), -1, ENOSPC, EIO)
 FAIL(int, linkat, (int from, const char *path, int to, const char *name, int flags),
      (from, path, to, name, flags), -1, ENOSPC, EIO)
+FAIL(ssize_t, pread, (int fd, void *data, size_t len, off_t at), (fd, data, len, at), -1, EIO)
+FAIL(int, dup, (int fd), (fd), -1, EMFILE)
+FAIL(FILE *, fdopen, (int fd, const char *mode), (fd, mode), NULL, ENOMEM)
+FAIL(ssize_t, getline, (char **line, size_t *room, FILE *f), (line, room, f), -1, ENOMEM)
 FAIL(DIR *, fdopendir, (int fd), (fd), NULL, ENOMEM)
 
 /* The kernel's other things. */
@@ -381,7 +386,7 @@ CURLcode curl_easy_setopt(CURL *easy, CURLoption option, ...)
     return real(easy, option, value);
 }
 
-/* libcrypto, zlib, msgpack. */
+/* libcrypto, zlib, msgpack, jansson. */
 
 FAIL(EVP_MD *, EVP_MD_fetch, (OSSL_LIB_CTX *lib, const char *name, const char *wanted),
      (lib, name, wanted), NULL, ENOMEM)
@@ -399,3 +404,17 @@ FAIL(void *, msgpack_zone_malloc_expand, (msgpack_zone *z, size_t size), (z, siz
 FAIL(msgpack_unpack_return, msgpack_unpack,
      (const char *data, size_t len, size_t *at, msgpack_zone *z, msgpack_object *out),
      (data, len, at, z, out), MSGPACK_UNPACK_NOMEM_ERROR, ENOMEM)
+
+json_t *json_loadb(const char *text, size_t len, size_t flags, json_error_t *e)
+{
+    static json_t *(*real)(const char *, size_t, size_t, json_error_t *);
+    const int errors[] = {ENOMEM};
+    if (STRUCK(json_loadb, errors)) {
+        if (e) /* json_error_code() has it there */
+            e->text[JSON_ERROR_TEXT_LENGTH - 1] = json_error_out_of_memory;
+        return NULL;
+    }
+    if (!real)
+        *(void **)&real = next("json_loadb");
+    return real(text, len, flags, e);
+}

@@ -148,9 +148,9 @@ static void read_list(struct feeder *f)
             f->watching_list = false;
         }
         f->last_line = line.number;
-        f->manifest.ledger.fed++;
         if (journal_has(&f->journal, line.number, line.text, line.len))
             continue;
+        f->manifest.ledger.fed++;
         if (line.bad)
             custody_refuse(&f->custody, &line);
         else if (!window_add(&f->window, line.number, line.text, line.len))
@@ -288,9 +288,9 @@ static bool work_is_done(const struct feeder *f)
 {
     if (f->asked >= 2)
         return true;
-    if (f->asked || f->list_broken)
-        return f->asked ? f->window.in_flight == 0 : f->window.size == 0;
-    return f->list_ended && f->window.size == 0;
+    if (f->asked)
+        return f->window.in_flight == 0 && !crew_is_claiming(&f->crew);
+    return (f->list_ended || f->list_broken) && f->window.size == 0;
 }
 
 /* Once the work is done the workers are told; they leave, then we do. */

@@ -1,5 +1,6 @@
 #include "feeder/journal.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +28,7 @@ static void die(const char *path, const char *name)
     say_die(EXIT_UNUSABLE, "%s/%s: %s", path, name, strerror(errno));
 }
 
-/* Opening. */
+/* Files. */
 
 /* Whether somebody else's files are in there, and none of ours. */
 static bool is_foreign(int dir_fd)
@@ -114,45 +115,6 @@ static void load(struct journal *j, struct checkpoint *c, const char *text, size
         say(SAY_WARN, "%s/%s: %s: reading all of the manifest instead", j->path, CHECKPOINT, why);
 }
 
-static void shorten(int fd, uint64_t bytes, const char *path)
-{
-    struct stat st;
-    if (fstat(fd, &st) || ((uint64_t)st.st_size > bytes && ftruncate(fd, (off_t)bytes)))
-        die(path, "failed");
-}
-
-static void restore_tasks(struct window *w, const struct checkpoint *c)
-{
-    if (c->task_count > w->most)
-        w->most = (unsigned)c->task_count; /* --window was larger then */
-    for (size_t i = 0; i < c->task_count; i++) {
-        const struct unsettled *u = &c->tasks[i];
-        if (!u->url)
-            continue;
-        struct task *t = window_add(w, u->id, u->url, u->url_len);
-        if (!t)
-            say_die(EXIT_TEMP, "out of memory");
-        t->failures = u->failures;
-        t->losses = u->losses;
-    }
-}
-
-static void restore(struct journal *j, const struct journal_of *of, struct checkpoint *c)
-{
-    char path[4096];
-    struct manifest *m = of->manifest;
-    snprintf(path, sizeof path, "%s/manifest.jsonl", j->path);
-    if (c->list_count)
-        input_resume(of->input, &c->place, c->lists, c->list_count);
-    shorten(j->failed_fd, c->failed_bytes, j->path);
-    replay_open(&j->replay, j->manifest_fd, c, &m->failed, path);
-    restore_tasks(of->window, c);
-    m->ledger = c->ledger;
-    j->manifest_base = c->manifest_bytes;
-    j->failed_base = (uint64_t)lseek(j->failed_fd, 0, SEEK_END) - m->failed.written;
-    j->finished = c->complete;
-}
-
 /* Checkpoints. */
 
 static int write_all(int fd, const char *data, size_t len)
@@ -226,7 +188,23 @@ static void list_lists(struct input *in, struct checkpoint *c)
         input_identify(in, i, &c->lists[i]);
 }
 
-/* Precondition: the manifest is out. */
+static void write_text(struct journal *j, const struct checkpoint *c)
+{
+    j->text.len = 0;
+    if (checkpoint_write(&j->text, c))
+        say_die(EXIT_TEMP, "out of memory");
+    j->text_sum = sum_of(j->text.data, j->text.len);
+}
+
+/* Whether what there is now can be written down. */
+static bool is_whole(const struct journal *j, const struct journal_of *of)
+{
+    struct input_place place;
+    input_place(of->input, &place);
+    return manifest_is_out(of->manifest) && replay_is_passed(&j->replay, place.number);
+}
+
+/* Invariant: each line that was read is in the window or in the manifest, and in one of them. */
 static void make_text(struct journal *j, const struct journal_of *of, bool complete)
 {
     struct checkpoint c = {.epoch = j->epoch, .complete = complete,
@@ -234,14 +212,13 @@ static void make_text(struct journal *j, const struct journal_of *of, bool compl
                            .manifest_bytes = j->manifest_base + of->manifest->lines.written,
                            .failed_bytes = j->failed_base + of->manifest->failed.written};
     memcpy(c.run, j->run, sizeof c.run);
+    assert(is_whole(j, of));
+    assert(c.ledger.fed == c.ledger.delivered + c.ledger.failed + of->window->size);
     snprintf(c.dest, sizeof c.dest, "%s", of->dest);
     input_place(of->input, &c.place);
     list_lists(of->input, &c);
     list_tasks(of->window, &c);
-    j->text.len = 0;
-    if (checkpoint_write(&j->text, &c))
-        say_die(EXIT_TEMP, "out of memory");
-    j->text_sum = sum_of(j->text.data, j->text.len);
+    write_text(j, &c);
     checkpoint_free(&c);
 }
 
@@ -267,13 +244,68 @@ static bool judge(struct journal *j)
     return full;
 }
 
-/* Now, and waits for it. */
-static bool save_now(struct journal *j, const struct journal_of *of, bool complete)
+static bool save_and_wait(struct journal *j)
 {
-    make_text(j, of, complete);
     j->began_ms = clock_ms();
     save(&j->job);
     return judge(j) && !j->err;
+}
+
+/* The checkpoint as it was, of the new epoch: on disk before anything is handed out. */
+static bool begin_epoch(struct journal *j, struct checkpoint *c)
+{
+    memcpy(c->run, j->run, sizeof c->run);
+    c->epoch = j->epoch;
+    write_text(j, c);
+    return save_and_wait(j);
+}
+
+/* Opening. */
+
+static void shorten(int fd, uint64_t bytes, const char *path)
+{
+    struct stat st;
+    if (fstat(fd, &st) || ((uint64_t)st.st_size > bytes && ftruncate(fd, (off_t)bytes)))
+        die(path, "failed");
+}
+
+static void restore_tasks(struct window *w, const struct checkpoint *c)
+{
+    if (c->task_count > w->most)
+        w->most = (unsigned)c->task_count; /* --window was larger then */
+    for (size_t i = 0; i < c->task_count; i++) {
+        const struct unsettled *u = &c->tasks[i];
+        if (!u->url)
+            continue;
+        struct task *t = window_add(w, u->id, u->url, u->url_len);
+        if (!t)
+            say_die(EXIT_TEMP, "out of memory");
+        t->failures = u->failures;
+        t->losses = u->losses;
+    }
+}
+
+static void restore(struct journal *j, const struct journal_of *of, struct checkpoint *c)
+{
+    char path[4096];
+    struct manifest *m = of->manifest;
+    snprintf(path, sizeof path, "%s/manifest.jsonl", j->path);
+    m->ledger = c->ledger;
+    if (c->list_count)
+        input_resume(of->input, &c->place, c->lists, c->list_count);
+    else
+        list_lists(of->input, c);
+    j->finished = c->complete;
+    if (j->finished)
+        return;
+    if (!begin_epoch(j, c))
+        exit(EXIT_UNUSABLE); /* said */
+    shorten(j->failed_fd, c->failed_bytes, j->path);
+    replay_open(&j->replay, j->manifest_fd, c, &m->failed, path);
+    restore_tasks(of->window, c);
+    m->ledger = c->ledger;
+    j->manifest_base = c->manifest_bytes;
+    j->failed_base = (uint64_t)lseek(j->failed_fd, 0, SEEK_END) - m->failed.written;
 }
 
 void journal_open(struct journal *j, const char *path, const struct journal_of *of, int joblog_fd)
@@ -292,9 +324,6 @@ void journal_open(struct journal *j, const char *path, const struct journal_of *
         say_die(EXIT_TEMP, "cannot start: %s", strerror(errno));
     if (manifest_flush(of->manifest) != 1) /* failed lines, put back */
         die(path, "failed");
-    if (!j->finished && !save_now(j, &(struct journal_of){of->input, of->window, of->manifest,
-                                                          j->dest}, false))
-        exit(EXIT_UNUSABLE); /* said */
 }
 
 bool journal_has(struct journal *j, uint64_t id, const char *url, size_t url_len)
@@ -319,7 +348,7 @@ bool journal_turn(struct journal *j, const struct journal_of *of)
     if (j->busy || clock_ms() < j->next_ms)
         return true;
     j->next_ms = clock_ms() + EVERY_MS;
-    if (manifest_flush(of->manifest) != 1)
+    if (manifest_flush(of->manifest) != 1 || !is_whole(j, of))
         return true;
     make_text(j, of, false);
     if (j->text_sum == j->saved_sum)
@@ -352,8 +381,10 @@ bool journal_close(struct journal *j, const struct journal_of *of, bool complete
     pool_stop(j->pool);
     if (j->busy && pool_done(j->pool))
         good = judge(j);
-    if (!j->broken && !j->finished && manifest_is_out(of->manifest))
-        good = save_now(j, of, complete);
+    if (!j->broken && !j->finished && is_whole(j, of)) {
+        make_text(j, of, complete);
+        good = save_and_wait(j);
+    }
     pool_close(j->pool);
     replay_close(&j->replay);
     buf_free(&j->text);

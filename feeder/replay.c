@@ -65,6 +65,8 @@ static bool settle(struct replay *r, struct checkpoint *c, const struct line *l)
         if (r->marks[index])
             return false;
         r->marks[index] = mark_of(l->url, l->url_len);
+        r->last = l->id > r->last ? l->id : r->last;
+        c->ledger.fed++; /* it was read before */
         return true;
     }
     struct unsettled *t = find(c, l->id);
@@ -167,6 +169,11 @@ void replay_close(struct replay *r)
 {
     free(r->marks);
     *r = (struct replay){0};
+}
+
+bool replay_is_passed(const struct replay *r, uint64_t number)
+{
+    return number >= r->last;
 }
 
 int replay_knows(const struct replay *r, uint64_t id, const char *url, size_t url_len)

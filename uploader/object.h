@@ -11,9 +11,10 @@
 #include <stdint.h>
 
 #include "lib/msg.h"
+#include "lib/pool.h"
 #include "lib/wire.h"
 #include "lib/worker.h"
-#include "lib/pool.h"
+#include "uploader/space.h"
 #include "uploader/store.h"
 
 struct object;
@@ -24,6 +25,7 @@ struct objects {
     void *store;             /* borrowed */
     struct pool *pool;       /* borrowed */
     struct worker *worker;   /* borrowed; outcomes go there */
+    struct space *space;     /* borrowed; hears of a full disk */
     bool grouped;            /* commit in groups: --fsync */
     struct object *table;    /* by d; owned */
     struct group *group;     /* owned */

@@ -34,6 +34,7 @@ struct store_ops {
     /* Gives a store, or NULL after saying why. `place`: what follows the colon. */
     void *(*open)(const char *place, const struct store_settings *s);
     void (*close)(void *store);
+    int64_t (*free_bytes)(void *store);  /* room for us; INT64_MAX: no such limit, or unknown */
     /* Gives an object to write to, or NULL with errno. `d` is unique per attempt. */
     void *(*begin)(void *store, const char *key, uint64_t d);
     int (*write)(void *object, const void *data, size_t len);  /* 0, or -1 with errno */

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "lib/say.h"
@@ -104,6 +105,16 @@ static void dir_close(void *store)
     parents_close(d->parents);
     close(d->fd);
     free(d);
+}
+
+static int64_t dir_free_bytes(void *store)
+{
+    const struct dir *d = store;
+    struct statvfs v;
+    if (fstatvfs(d->fd, &v) || v.f_blocks == 0)
+        return INT64_MAX;
+    return v.f_bavail > (uint64_t)INT64_MAX / v.f_frsize ? INT64_MAX
+                                                         : (int64_t)(v.f_bavail * v.f_frsize);
 }
 
 static int open_temp(struct file *f, uint64_t d)
@@ -284,5 +295,5 @@ static void dir_commit(struct store_commit *v, int count)
         dir_drop(v[i].object);
 }
 
-const struct store_ops store_dir = {"dir", dir_open, dir_close, dir_begin, dir_write, dir_commit,
-                                    dir_drop};
+const struct store_ops store_dir = {"dir", dir_open, dir_close, dir_free_bytes, dir_begin,
+                                    dir_write, dir_commit, dir_drop};

@@ -15,6 +15,12 @@ static void null_close(void *store)
     (void)store;
 }
 
+static int64_t null_free_bytes(void *store)
+{
+    (void)store;
+    return INT64_MAX;
+}
+
 static void *null_begin(void *store, const char *key, uint64_t d)
 {
     (void)store, (void)key, (void)d;
@@ -36,5 +42,5 @@ static void null_commit(struct store_commit *v, int count)
     }
 }
 
-const struct store_ops store_null = {"null", null_open, null_close, null_begin, null_write,
-                                     null_commit, free};
+const struct store_ops store_null = {"null", null_open, null_close, null_free_bytes, null_begin,
+                                     null_write, null_commit, free};

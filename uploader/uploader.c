@@ -8,13 +8,14 @@
 
 #include "lib/heap.h"
 #include "lib/opt.h"
+#include "lib/pool.h"
 #include "lib/say.h"
 #include "lib/stop.h"
 #include "lib/table.h"
 #include "lib/wire.h"
 #include "lib/worker.h"
 #include "uploader/object.h"
-#include "lib/pool.h"
+#include "uploader/space.h"
 #include "uploader/store.h"
 
 enum {
@@ -27,10 +28,10 @@ enum {
 
 static struct {
     const char *intake;
-    int64_t threads, buffer_bytes, hwm;
+    int64_t threads, buffer_bytes, hwm, min_free_bytes;
     bool join;
     struct store_settings store;
-} settings = {.threads = 4, .buffer_bytes = 64 << 20, .hwm = 4};
+} settings = {.threads = 4, .buffer_bytes = 64 << 20, .hwm = 4, .min_free_bytes = 64 << 20};
 
 static const struct opt options[] = {
     {"intake", 0, "ENDPOINT", OPT_TEXT, &settings.intake, 0, 0,
@@ -40,6 +41,8 @@ static const struct opt options[] = {
     {"buffer", 0, "BYTES", OPT_BYTES, &settings.buffer_bytes, 1 << 20, INT64_MAX / 4,
      "bytes received and not stored, at most; then chunks are left unread (64M)"},
     {"hwm", 0, "N", OPT_INT, &settings.hwm, 1, 10000, "chunks queued per fetcher (4)"},
+    {"min-free", 0, "BYTES", OPT_BYTES, &settings.min_free_bytes, 0, INT64_MAX / 4,
+     "leave so much of the store's disk free: below it, wait (64M)"},
     {"join", 0, NULL, OPT_FLAG, &settings.join, 0, 0,
      "take part in a run whose other uploaders have another DEST"},
     {"overwrite", 0, NULL, OPT_FLAG, &settings.store.overwrite, 0, 0,
@@ -73,6 +76,7 @@ struct uploader {
     struct msg_reader *reader;
     struct pool *pool;
     struct objects objects;
+    struct space space;
     struct peer *peers;          /* by id; owned */
     uint64_t *fetchers;          /* alive, as of the last news; owned */
     uint32_t fetcher_count;
@@ -85,9 +89,9 @@ struct uploader {
 
 /* The intake. */
 
-static bool may_read(const struct uploader *u)
+static bool may_read(struct uploader *u)
 {
-    return u->objects.buffered_bytes < (uint64_t)settings.buffer_bytes &&
+    return space_is_there(&u->space) && u->objects.buffered_bytes < (uint64_t)settings.buffer_bytes &&
            u->objects.waiting < 2 * STORE_GROUP_MOST &&
            worker_uncovered(u->worker) < UNCOVERED_MOST;
 }
@@ -254,6 +258,8 @@ static void wait_for_news(struct uploader *u)
         sleep_ms = 0;
     if (pool_sleep_ms(u->pool) < sleep_ms)
         sleep_ms = pool_sleep_ms(u->pool);
+    if (space_sleep_ms(&u->space) < sleep_ms)
+        sleep_ms = space_sleep_ms(&u->space);
     loop_wait(u->loop, sleep_ms);
 }
 
@@ -297,6 +303,9 @@ static void open_all(struct uploader *u, int argc, char **argv)
     u->objects.worker = u->worker;
     u->objects.pool = u->pool;
     u->objects.grouped = settings.store.fsync;
+    u->space = (struct space){.ops = u->objects.ops, .store = u->objects.store,
+                              .min_free_bytes = settings.min_free_bytes};
+    u->objects.space = &u->space;
     objects_open(&u->objects);
     if (loop_watch(u->loop, u->stop_fd, LOOP_READ, wake, NULL) ||
         loop_watch(u->loop, wire_fd(u->intake), LOOP_READ, wake, u->intake) ||

@@ -261,3 +261,29 @@ check_stopped() {
     check_run urls manifest
     nothing_left
 }
+
+@test "with --journal a killed feeder is started again, and nothing is fetched twice" {
+    surround
+    make_list 1500 1000 '?wait=30' > urls
+    start_sluice -j 10 --lease 1 --journal j urls dir:out
+    until_true 10 lines_at_least 100 j/manifest.jsonl
+    kill -9 "$(parts feeder)"
+    ends 30 0
+    grep -q 'the feeder was killed' log
+    check_run urls j/manifest.jsonl
+    [ "$(curl -s "$BASE/-/stats" | jq .requests)" -eq 1500 ]
+}
+
+@test "--retry-failed is a LIST: what failed is fed again" {
+    surround
+    make_list 20 1000 > urls
+    echo "$BASE/-/status/404" >> urls
+    local status=0
+    sluice --journal j urls dir:out || status=$?
+    [ $status -eq 1 ]
+    [ "$(cat j/failed)" = "$BASE/-/status/404" ]
+    status=0
+    sluice --retry-failed j dir:out > again || status=$?
+    [ $status -eq 1 ]
+    [ "$(jq -r .url again)" = "$BASE/-/status/404" ]
+}

@@ -8,7 +8,7 @@ README=$BATS_TEST_DIRNAME/../../README.md
 surround() {
     local real program
     real=$(realpath "$BIN")
-    mkdir run bin real
+    mkdir private bin real
     for program in feeder fetcher uploader; do ln -s "$real/$program" "real/$program"; done
     cp "$BATS_TEST_DIRNAME/../../scripts/sluice" real/
     printf '#!/bin/sh\nexec %s "$@"\n' "$T/real/feeder" > bin/feeder
@@ -16,7 +16,7 @@ surround() {
     printf '#!/bin/sh\nexec %s --allow-net loopback "$@"\n' "$T/real/fetcher" > bin/fetcher
     printf '#!/bin/sh\nexec %s --allow-net loopback "$@"\n' "$T/real/sluice" > bin/sluice
     chmod +x bin/*
-    export XDG_RUNTIME_DIR=$T/run PATH=$T/bin:$PATH
+    export XDG_RUNTIME_DIR=$T/private PATH=$T/bin:$PATH
     unset SLUICE_AT SLUICE_BIN
     start_origin
 }
@@ -33,7 +33,7 @@ all_ended() { [ -z "$(pgrep -f "$T/real/")" ]; }
 nothing_left() {
     until_true 10 all_ended
     [ -z "$(find . -type s)" ]
-    [ -z "$(find run -mindepth 1 ! -path run/sluice)" ]
+    [ -z "$(find private -mindepth 1 ! -path private/sluice)" ]
 }
 
 @test "README: sluice -f 4 urls.txt dir:out > manifest.jsonl" {
@@ -87,5 +87,24 @@ nothing_left() {
         check_run urls.txt manifest.jsonl
     done
     cd "$T"
+    nothing_left
+}
+
+@test "README: a journal, and what failed once more" {
+    surround
+    make_list 2000 1000 > urls.txt
+    echo "$BASE/-/bytes/1/a?status=404" >> urls.txt
+    run -1 as_written 'sluice -f 4 --journal run urls.txt dir:out'
+    nothing_left
+    check_run urls.txt run/manifest.jsonl
+    as_written 'sluice -f 4 --journal run urls.txt dir:out' # finished already
+    [ "$(wc -l < run/manifest.jsonl)" -eq 2001 ]
+    run -1 as_written 'sluice --journal again --retry-failed run dir:out'
+    [ "$(jq -r .class again/manifest.jsonl)" = http ]
+    rm -r again
+    as_written 'sluice --journal again --retry-failed run --class timeout,connect dir:out'
+    [ ! -s again/manifest.jsonl ]
+    run -1 as_written 'sluice run/failed dir:out > again.jsonl'
+    [ "$(jq -r .url again.jsonl)" = "$(cat run/failed)" ]
     nothing_left
 }

@@ -14,8 +14,9 @@ LIB      := $B/libsluice.a
 objects   = $(patsubst %.c,$B/%.o,$(wildcard $(1)/*.c))
 PROGRAMS := feeder fetcher uploader
 UNIT     := $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*.c))
+SHIMS    := $(patsubst tests/shim/%.c,$B/shim/%.so,$(wildcard tests/shim/*.c))
 
-all: $(PROGRAMS:%=$B/bin/%) $B/bin/origin $(patsubst tests/%.c,$B/%.so,$(wildcard tests/shim/*.c))
+all: $(PROGRAMS:%=$B/bin/%) $B/bin/origin $(SHIMS)
 
 # An archive, so that a library only one program needs is linked into that one only.
 $(LIB): $(call objects,lib)

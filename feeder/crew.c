@@ -392,8 +392,11 @@ static int send(struct crew *c, struct member *m, struct msg *msg)
     msg->from = c->id;
     msg->to = m->id;
     c->out.len = 0;
-    if (msg_write(&c->out, msg))
+    if (msg_write(&c->out, msg)) {
+        if (errno == ENOMEM)
+            say_die(EXIT_TEMP, "out of memory");
         return -1;
+    }
     int got = wire_send(m->wire, c->out.data, c->out.len);
     c->next_n += got == 1;
     return got;

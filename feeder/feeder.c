@@ -446,10 +446,11 @@ static void open_all(struct feeder *f, int argc, char **argv)
                                   .retry_delay_ms = settings.retry_delay_ms};
     custody_open(&f->custody);
     read_ahead(f);
-    loop_watch(f->loop, f->stop_fd, LOOP_READ, wake, NULL);
-    loop_watch(f->loop, wire_fd(f->crew.inbox), LOOP_READ, wake, f->crew.inbox);
-    if (settings.journal)
-        loop_watch(f->loop, journal_fd(&f->journal), LOOP_READ, wake, NULL);
+    if (loop_watch(f->loop, f->stop_fd, LOOP_READ, wake, NULL) ||
+        loop_watch(f->loop, wire_fd(f->crew.inbox), LOOP_READ, wake, f->crew.inbox) ||
+        (settings.journal &&
+         loop_watch(f->loop, journal_fd(&f->journal), LOOP_READ, wake, NULL)))
+        say_die(EXIT_TEMP, "epoll: %s", strerror(errno));
     progress_open(&f->progress, settings.quiet, settings.stats_ms);
     stop_ready((int)settings.ready_fd);
 }

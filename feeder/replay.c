@@ -117,6 +117,8 @@ static uint64_t read_lines(struct replay *r, FILE *f, struct checkpoint *c, stru
     while ((len = getline(&text, &room, f)) > 0 && text[len - 1] == '\n' &&
            take(r, c, failed, text, (size_t)len - 1))
         good += (uint64_t)len;
+    if (len < 0 && !feof(f) && !ferror(f))
+        say_die(EXIT_TEMP, "out of memory");
     free(text);
     return good;
 }

@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "lib/say.h"
 #include "lib/sum.h"
+#include "lib/table.h"
 
 /* A message's bytes, kept while a piece of it is needed. The loop's thread counts. */
 struct parcel {

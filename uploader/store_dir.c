@@ -260,11 +260,9 @@ static int describe(const struct file *f, struct store_commit *r)
         digest_add(d, copy, (size_t)n);
         r->bytes += (uint64_t)n;
     }
-    if (n == 0 && f->dir->settings.fsync && fdatasync(fd))
+    if (n == 0 && ((f->dir->settings.fsync && fdatasync(fd)) || digest_text(d, r->digest)))
         n = -1;
     int err = errno;
-    if (n == 0)
-        digest_text(d, r->digest);
     if (fd >= 0)
         close(fd);
     digest_close(d);

@@ -44,6 +44,12 @@ static int make_room(struct buf *b, const struct checkpoint *c)
     return buf_reserve(b, bytes);
 }
 
+/* The last line of `text`. */
+static void make_end(const char *text, size_t len, char end[END_BYTES + 1])
+{
+    snprintf(end, END_BYTES + 1, "end %016" PRIx64 "\n", (uint64_t)XXH3_64bits(text, len));
+}
+
 int checkpoint_write(struct buf *out, const struct checkpoint *c)
 {
     size_t begin = out->len;
@@ -62,7 +68,9 @@ int checkpoint_write(struct buf *out, const struct checkpoint *c)
         buf_add(out, t->url, t->url_len);
         buf_adds(out, "\n");
     }
-    return buf_addf(out, "end %016" PRIx64 "\n", XXH3_64bits(out->data + begin, out->len - begin));
+    char end[END_BYTES + 1];
+    make_end(out->data + begin, out->len - begin, end);
+    return buf_adds(out, end);
 }
 
 /* Reading. */
@@ -200,8 +208,8 @@ enum checkpoint_verdict checkpoint_read(struct checkpoint *out, const char *text
                                         const char **why)
 {
     struct cursor r = {text, text + len, false};
+    char end[END_BYTES + 1];
     int version = 0;
-    uint64_t sum = 0;
     *out = (struct checkpoint){0};
     *why = "it does not begin as one";
     scan(&r, 1, MAGIC " %d", &version);
@@ -210,11 +218,11 @@ enum checkpoint_verdict checkpoint_read(struct checkpoint *out, const char *text
     if (version > CHECKPOINT_VERSION)
         return CHECKPOINT_NEWER;
     *why = "it is cut off";
-    if (len < END_BYTES || text[len - 1] != '\n' ||
-        sscanf(text + len - END_BYTES, "end %16" SCNx64, &sum) != 1)
+    if (len < END_BYTES || memcmp(text + len - END_BYTES, "end ", 4) || text[len - 1] != '\n')
         return CHECKPOINT_BAD;
     *why = "its digest is wrong";
-    if (sum != XXH3_64bits(text, len - END_BYTES))
+    make_end(text, len - END_BYTES, end);
+    if (memcmp(text + len - END_BYTES, end, END_BYTES))
         return CHECKPOINT_BAD;
     *why = "it makes no sense";
     r.end = text + len - END_BYTES;

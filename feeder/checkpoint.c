@@ -1,6 +1,8 @@
 #include "feeder/checkpoint.h"
 
+#include <ctype.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +12,7 @@
 #define MAGIC "sluice-checkpoint"
 
 enum {
+    LEAST_BYTES = 7,          /* of a line for a list or a task */
     END_BYTES = 21,           /* "end ", 16 hexadecimal digits, a line feed */
     HEAD_BYTES = 1024 + PLACE_MAX,
     LIST_BYTES = 80,          /* at most, like the next */
@@ -137,7 +140,7 @@ static void read_dest(struct cursor *r, char dest[PLACE_MAX])
 static void read_lists(struct cursor *r, struct checkpoint *c)
 {
     scan(r, 1, "lists %" SCNu32, &c->list_count);
-    if (r->bad || c->list_count > (size_t)(r->end - r->at) ||
+    if (r->bad || c->list_count > (size_t)(r->end - r->at) / LEAST_BYTES ||
         !(c->lists = calloc(c->list_count + 1, sizeof *c->lists))) {
         r->bad = true;
         return;
@@ -148,28 +151,41 @@ static void read_lists(struct cursor *r, struct checkpoint *c)
         scan(r, 4, "%7s %" SCNd64 " %" SCNd64 " %" SCNx64, kind, &id->size, &id->mtime_ns,
              &id->digest);
         id->stream = strcmp(kind, "stream") == 0;
+        r->bad |= !id->stream && strcmp(kind, "file");
     }
+}
+
+/* Digits and the blank after them, at the latest the line feed. */
+static uint64_t take_number(struct cursor *r, const char **at, uint64_t most)
+{
+    char *end;
+    r->bad |= !isdigit((unsigned char)**at);
+    if (r->bad)
+        return 0;
+    uint64_t number = strtoull(*at, &end, 10);
+    r->bad = *end != ' ' || number > most;
+    *at = end + 1;
+    return number;
 }
 
 static void read_task(struct cursor *r, struct unsettled *t)
 {
     size_t len;
-    const char *line = next_line(r, &len);
-    char *end;
+    const char *line = next_line(r, &len), *at = line;
+    t->id = take_number(r, &at, UINT64_MAX);
+    t->failures = (unsigned)take_number(r, &at, UINT_MAX);
+    t->losses = (unsigned)take_number(r, &at, UINT_MAX);
+    r->bad |= !t->id;
     if (r->bad)
         return;
-    t->id = strtoull(line, &end, 10); /* a line feed ends it at the latest */
-    t->failures = (unsigned)strtoul(end, &end, 10);
-    t->losses = (unsigned)strtoul(end, &end, 10);
-    r->bad = *end != ' ' || end + 1 > line + len || !t->id;
-    t->url = end + 1;
-    t->url_len = (size_t)(line + len - t->url);
+    t->url = at;
+    t->url_len = (size_t)(line + len - at);
 }
 
 static void read_tasks(struct cursor *r, struct checkpoint *c)
 {
     scan(r, 1, "tasks %zu", &c->task_count);
-    if (r->bad || c->task_count > (size_t)(r->end - r->at) ||
+    if (r->bad || c->task_count > (size_t)(r->end - r->at) / LEAST_BYTES ||
         !(c->tasks = calloc(c->task_count + 1, sizeof *c->tasks))) {
         r->bad = true;
         return;
@@ -177,6 +193,7 @@ static void read_tasks(struct cursor *r, struct checkpoint *c)
     for (size_t i = 0; i < c->task_count && !r->bad; i++) {
         read_task(r, &c->tasks[i]);
         r->bad |= i && c->tasks[i].id <= c->tasks[i - 1].id;
+        r->bad |= c->tasks[i].id > c->place.number; /* it would be read again, and be there twice */
     }
 }
 
@@ -201,7 +218,8 @@ static void read_body(struct cursor *r, struct checkpoint *c)
         read_lists(r, c);
     if (!r->bad)
         read_tasks(r, c);
-    r->bad |= r->at != r->end || c->place.list > c->list_count;
+    r->bad |= r->at != r->end || c->place.list > c->list_count || c->place.offset < 0 ||
+              c->place.total < 0;
 }
 
 enum checkpoint_verdict checkpoint_read(struct checkpoint *out, const char *text, size_t len,

@@ -231,6 +231,55 @@ static void a_later_version_is_told_from_a_damaged_one(void **state)
     assert_int_equal(verdict_of("sluice-checkpoint 1\n", ""), CHECKPOINT_BAD);
 }
 
+#define HEAD                                                                                      \
+    "sluice-checkpoint 1\nrun 000102030405060708090a0b0c0d0e0f\nepoch 1\ncomplete 0\n"            \
+    "ledger 0 0 0 0 0\nmanifest 0\nfailed 0\n"
+#define PLACE "place 0 5 5 9 9 0\n"
+#define DEST "dest \n"
+#define LISTS "lists 1\nfile 100 5 0000000000000001\n"
+
+static void what_makes_no_sense_is_bad_though_its_digest_is_right(void **state)
+{
+    static const char *const bad[] = {
+        PLACE DEST LISTS "tasks 2\n5 0 0 http://h/\n4 0 0 http://h/\n",   /* not by rising id */
+        PLACE DEST LISTS "tasks 2\n5 0 0 http://h/\n5 0 0 http://h/\n",   /* one twice */
+        PLACE DEST LISTS "tasks 1\n0 0 0 http://h/\n",
+        PLACE DEST LISTS "tasks 1\n-1 0 0 http://h/\n",
+        PLACE DEST LISTS "tasks 1\n10 0 0 http://h/\n",                   /* beyond the place */
+        PLACE DEST LISTS "tasks 1\n99999999999999999999 0 0 http://h/\n",
+        PLACE DEST LISTS "tasks 1\n5 0 http://h/\n",
+        PLACE DEST LISTS "tasks 1\n5 0 0\n",
+        PLACE DEST LISTS "tasks 1\n5\n0 0 http://h/\n",
+        PLACE DEST LISTS "tasks 1\n\n5 0 0 http://h/\n",
+        PLACE DEST LISTS "tasks 0\n5 0 0 http://h/\n",                    /* counts that lie */
+        PLACE DEST LISTS "tasks 2\n5 0 0 http://h/\n",
+        PLACE DEST LISTS "tasks 18446744073709551615\n5 0 0 http://h/\n",
+        PLACE DEST LISTS "tasks -1\n5 0 0 http://h/\n",
+        PLACE DEST LISTS "tasks\n", PLACE DEST LISTS,
+        PLACE DEST "lists 0\nfile 100 5 0000000000000001\ntasks 0\n",
+        PLACE DEST "lists 2\nfile 100 5 0000000000000001\ntasks 0\n",
+        PLACE DEST "lists 4294967295\nfile 100 5 0000000000000001\ntasks 0\n",
+        PLACE DEST "lists 1\nfolder 100 5 0000000000000001\ntasks 0\n",
+        PLACE DEST "lists 1\nfile 100 5\ntasks 0\n",
+        "place 2 5 5 9 9 0\n" DEST LISTS "tasks 0\n",                     /* of one list */
+        "place 0 -5 5 9 9 0\n" DEST LISTS "tasks 0\n",
+        "place 0 5 -5 9 9 0\n" DEST LISTS "tasks 0\n",
+        "place 0 5 5 9 9\n" DEST LISTS "tasks 0\n",
+        DEST LISTS "tasks 0\n", PLACE LISTS "tasks 0\n", PLACE "dest\n" LISTS "tasks 0\n", ""};
+    char dest[400] = PLACE "dest ";
+    (void)state;
+    assert_int_equal(verdict_of(HEAD, PLACE DEST LISTS "tasks 1\n5 0 0 http://h/\n"),
+                     CHECKPOINT_GOOD);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        if (verdict_of(HEAD, bad[i]) != CHECKPOINT_BAD)
+            print_error("taken for good: %s", bad[i]);
+        assert_int_equal(verdict_of(HEAD, bad[i]), CHECKPOINT_BAD);
+    }
+    memset(dest + strlen(dest), 'd', PLACE_MAX);
+    strcat(dest, "\n" LISTS "tasks 0\n");
+    assert_int_equal(verdict_of(HEAD, dest), CHECKPOINT_BAD);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +289,7 @@ int main(void)
         cmocka_unit_test(no_flipped_bit_is_good),
         cmocka_unit_test(zeros_and_noise_are_bad),
         cmocka_unit_test(a_later_version_is_told_from_a_damaged_one),
+        cmocka_unit_test(what_makes_no_sense_is_bad_though_its_digest_is_right),
     };
     alarm(DEADLINE_ALL_S);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -237,7 +237,7 @@ static int cut_line(struct input *in, struct input_line *line)
     if (in->skipping) {
         in->skipping = !lf && !in->ended;
     } else if (len >= in->line_most) {
-        got = make_line(in, in->start + 200, line);
+        got = make_line(in, in->start + 200, line) || !line->len; /* or a URL behind blanks */
         line->bad = "is too long";
         in->skipping = !lf && !in->ended;
     } else {

@@ -244,7 +244,9 @@ enum checkpoint_verdict checkpoint_read(struct checkpoint *out, const char *text
         return CHECKPOINT_BAD;
     *why = "it makes no sense";
     r.end = text + len - END_BYTES;
-    read_body(&r, out);
+    r.bad = r.at > r.end; /* the first line has the last one in it */
+    if (!r.bad)
+        read_body(&r, out);
     if (!r.bad)
         return CHECKPOINT_GOOD;
     checkpoint_free(out);

@@ -229,6 +229,7 @@ static void a_later_version_is_told_from_a_damaged_one(void **state)
     assert_int_equal(verdict_of("sluice-checkpoint -1\n", ""), CHECKPOINT_BAD);
     assert_int_equal(verdict_of("sluice-checkpoint\n", ""), CHECKPOINT_BAD);
     assert_int_equal(verdict_of("sluice-checkpoint 1\n", ""), CHECKPOINT_BAD);
+    assert_int_equal(verdict_of("sluice-checkpoint 1", "\rrun"), CHECKPOINT_BAD);
 }
 
 #define HEAD                                                                                      \

@@ -27,7 +27,7 @@ static int status_of(const json_t *root, enum line_status *out)
 int line_read(struct line *out, const char *text, size_t len)
 {
     *out = (struct line){.class = ""};
-    json_t *root = json_loadb(text, len, JSON_ALLOW_NUL, NULL);
+    json_t *root = json_loadb(text, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
     const json_t *url = json_object_get(root, "url"), *class = json_object_get(root, "class");
     if (number(root, "id", &out->id) || !out->id || status_of(root, &out->status) ||
         !json_is_string(url) ||

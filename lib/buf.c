@@ -23,6 +23,7 @@ int buf_reserve(struct buf *b, size_t extra)
 {
     if (extra > b->max_bytes || b->len > b->max_bytes - extra) {
         errno = ENOBUFS;
+        b->lacks = true;
         return -1;
     }
     size_t need = b->len + extra;
@@ -34,8 +35,10 @@ int buf_reserve(struct buf *b, size_t extra)
     if (room > b->max_bytes)
         room = b->max_bytes;
     char *data = realloc(b->data, room);
-    if (!data)
+    if (!data) {
+        b->lacks = true;
         return -1;
+    }
     b->data = data;
     b->room = room;
     return 0;

@@ -11,6 +11,7 @@ struct buf {
     size_t len;        /* bytes in use */
     size_t room;       /* bytes allocated */
     size_t max_bytes;  /* never grows past this */
+    bool lacks;        /* something did not fit, ever: for those who look once, at the end */
 };
 
 struct buf buf_make(size_t max_bytes);

@@ -373,6 +373,20 @@ int64_t journal_sleep_ms(const struct journal *j)
     return left < 0 ? 0 : left;
 }
 
+/* Nothing, where the list has not been read as far as the manifest settles it. */
+static bool save_last(struct journal *j, const struct journal_of *of, bool complete)
+{
+    if (is_whole(j, of)) {
+        make_text(j, of, complete);
+        return save_and_wait(j);
+    }
+    if (complete)
+        say(SAY_ERROR, "%s/manifest.jsonl: settles line %llu, and the list ends before it: it is "
+            "not the list that the journal began with", j->path,
+            (unsigned long long)j->replay.last);
+    return !complete;
+}
+
 bool journal_close(struct journal *j, const struct journal_of *of, bool complete)
 {
     bool good = true;
@@ -381,10 +395,8 @@ bool journal_close(struct journal *j, const struct journal_of *of, bool complete
     pool_stop(j->pool);
     if (j->busy && pool_done(j->pool))
         good = judge(j);
-    if (!j->broken && !j->finished && is_whole(j, of)) {
-        make_text(j, of, complete);
-        good = save_and_wait(j);
-    }
+    if (!j->broken && !j->finished && manifest_is_out(of->manifest))
+        good = save_last(j, of, complete);
     pool_close(j->pool);
     replay_close(&j->replay);
     buf_free(&j->text);

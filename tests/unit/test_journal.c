@@ -338,6 +338,22 @@ static void an_empty_list_is_finished_at_once(void **state)
     remove_place(&p);
 }
 
+/* No checkpoint, and a list that ends before the last line that the manifest settles. */
+static void a_list_that_is_shorter_than_its_manifest_is_never_complete(void **state)
+{
+    struct place p;
+    (void)state;
+    make_place(&p);
+    struct session s = {.dir = p.journal, .lists = {p.list}, .read = ALL, .settle = ALL},
+                   again = {.dir = p.journal, .lists = {p.list}, .read = ALL, .settle = ALL,
+                            .close = true};
+    run_session(&s);
+    assert_int_equal(unlink(in_journal(&p, "checkpoint")), 0);
+    assert_int_equal(truncate(p.list, 66), 0); /* 6 lines */
+    assert_false(run_session(&again)->closed_well);
+    remove_place(&p);
+}
+
 static void another_list_is_refused_in_words(void **state)
 {
     struct place p;
@@ -384,6 +400,7 @@ int main(void)
         cmocka_unit_test(killed_anywhere_and_again_each_line_is_settled_once),
         cmocka_unit_test(several_lists_are_gone_on_with),
         cmocka_unit_test(an_empty_list_is_finished_at_once),
+        cmocka_unit_test(a_list_that_is_shorter_than_its_manifest_is_never_complete),
         cmocka_unit_test(another_list_is_refused_in_words),
         cmocka_unit_test(a_checkpoint_of_a_later_version_is_left_alone),
     };

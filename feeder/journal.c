@@ -262,11 +262,15 @@ static bool begin_epoch(struct journal *j, struct checkpoint *c)
 
 /* Opening. */
 
-static void shorten(int fd, uint64_t bytes, const char *path)
+/* To *bytes. A file that somebody has made shorter is left, and *bytes says so: else what is put
+ * back into it now would not be cut off at the next start, and be put back once more. */
+static void shorten(int fd, uint64_t *bytes, const char *path)
 {
     struct stat st;
-    if (fstat(fd, &st) || ((uint64_t)st.st_size > bytes && ftruncate(fd, (off_t)bytes)))
+    if (fstat(fd, &st) || ((uint64_t)st.st_size > *bytes && ftruncate(fd, (off_t)*bytes)))
         die(path, "failed");
+    if ((uint64_t)st.st_size < *bytes)
+        *bytes = (uint64_t)st.st_size;
 }
 
 static void restore_tasks(struct window *w, const struct checkpoint *c)
@@ -298,9 +302,9 @@ static void restore(struct journal *j, const struct journal_of *of, struct check
     j->finished = c->complete;
     if (j->finished)
         return;
+    shorten(j->failed_fd, &c->failed_bytes, j->path);
     if (!begin_epoch(j, c))
         exit(EXIT_UNUSABLE); /* said */
-    shorten(j->failed_fd, c->failed_bytes, j->path);
     replay_open(&j->replay, j->manifest_fd, c, &m->failed, path);
     restore_tasks(of->window, c);
     m->ledger = c->ledger;

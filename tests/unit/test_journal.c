@@ -354,6 +354,28 @@ static void a_list_that_is_shorter_than_its_manifest_is_never_complete(void **st
     remove_place(&p);
 }
 
+static void a_list_of_failed_urls_that_was_emptied_gets_each_later_one_once(void **state)
+{
+    struct place p;
+    size_t len;
+    (void)state;
+    make_place(&p);
+    struct session s = {.dir = p.journal, .lists = {p.list}, .read = 20, .settle = 19,
+                        .save = true};
+    run_session(&s); /* fails 5, 10, 15, 20 */
+    assert_int_equal(truncate(in_journal(&p, "failed"), 0), 0);
+    s.save = false; /* 25, 30, 40: 35 is a comment */
+    for (int i = 0; i < 4; i++, s.read = s.settle = 0)
+        run_session(&s);
+    int fd = open(in_journal(&p, "failed"), O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    char *text = bytes_of(fd, &len);
+    assert_string_equal(text, "http://h/25\nhttp://h/30\nhttp://h/40\n");
+    free(text);
+    close(fd);
+    remove_place(&p);
+}
+
 static void another_list_is_refused_in_words(void **state)
 {
     struct place p;
@@ -401,6 +423,7 @@ int main(void)
         cmocka_unit_test(several_lists_are_gone_on_with),
         cmocka_unit_test(an_empty_list_is_finished_at_once),
         cmocka_unit_test(a_list_that_is_shorter_than_its_manifest_is_never_complete),
+        cmocka_unit_test(a_list_of_failed_urls_that_was_emptied_gets_each_later_one_once),
         cmocka_unit_test(another_list_is_refused_in_words),
         cmocka_unit_test(a_checkpoint_of_a_later_version_is_left_alone),
     };

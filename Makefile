@@ -87,14 +87,30 @@ check:
 model:
 	docs/model/run
 
-FUZZ_S ?= 60
-fuzz:
-	@mkdir -p build-fuzz
-	clang -g -O1 -std=c11 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined -o build-fuzz/msg \
-	    tests/fuzz/fuzz_msg.c lib/msg.c lib/buf.c -lmsgpackc
-	@mkdir -p build-fuzz/corpus
-	ASAN_OPTIONS=allocator_may_return_null=1 build-fuzz/msg -max_total_time=$(FUZZ_S) -max_len=4096 -malloc_limit_mb=0 -print_final_stats=1 build-fuzz/corpus \
-	    tests/fuzz/corpus/msg
+# Each tests/fuzz/fuzz_NAME.c with its corpus, in turn; FUZZ_S is what they have together. What
+# they find new stays in build-fuzz/.
+FUZZ_S    ?= 60
+FUZZERS   := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_MOST_input = 150000
+FUZZ_SRC  := $(wildcard lib/*.c) $(filter-out feeder/feeder.c,$(wildcard feeder/*.c))
+FUZZ_OBJ  := $(FUZZ_SRC:%.c=build-fuzz/%.o)
+FUZZ_C    := clang -g -O1 -std=c11 -D_GNU_SOURCE -I. -MMD -MP -fno-sanitize-recover=all
+
+build-fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(FUZZ_C) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
+
+build-fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_OBJ)
+	$(FUZZ_C) -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZ_OBJ) \
+	    -lzmq -lmsgpackc -lcurl -lcrypto -lxxhash -ljansson
+
+fuzz: $(FUZZERS:%=fuzz-%)
+fuzz-%: build-fuzz/fuzz_%
+	@mkdir -p build-fuzz/corpus/$*
+	ASAN_OPTIONS=allocator_may_return_null=1 $< -max_len=$(or $(FUZZ_MOST_$*),4096) \
+	    -max_total_time=$$(($(FUZZ_S) / $(words $(FUZZERS)))) -malloc_limit_mb=0 \
+	    -timeout=20 -print_final_stats=1 -artifact_prefix=build-fuzz/$*- \
+	    build-fuzz/corpus/$* tests/fuzz/corpus/$*
 
 test: unit e2e
 
@@ -113,4 +129,4 @@ clean:
 
 .PHONY: all unit e2e chaos soak sanitize check model fuzz test bench run install clean
 .SECONDARY:
--include $(shell find $B -name '*.d' 2>/dev/null)
+-include $(shell find $B build-fuzz -name '*.d' 2>/dev/null)

@@ -115,11 +115,15 @@ static void load(struct journal *j, struct checkpoint *c, const char *text, size
         say(SAY_WARN, "%s/%s: %s: reading all of the manifest instead", j->path, CHECKPOINT, why);
 }
 
-static void shorten(int fd, uint64_t bytes, const char *path)
+/* To *bytes. A file that somebody has made shorter is left, and *bytes says so: else what is put
+ * back into it now would not be cut off at the next start, and be put back once more. */
+static void shorten(int fd, uint64_t *bytes, const char *path)
 {
     struct stat st;
-    if (fstat(fd, &st) || ((uint64_t)st.st_size > bytes && ftruncate(fd, (off_t)bytes)))
+    if (fstat(fd, &st) || ((uint64_t)st.st_size > *bytes && ftruncate(fd, (off_t)*bytes)))
         die(path, "failed");
+    if ((uint64_t)st.st_size < *bytes)
+        *bytes = (uint64_t)st.st_size;
 }
 
 static void restore_tasks(struct window *w, const struct checkpoint *c)
@@ -282,10 +286,10 @@ static void restore(struct journal *j, const struct journal_of *of, struct check
     else
         list_lists(of->input, c);
     replay_check(j->manifest_fd, c, path);
+    shorten(j->failed_fd, &c->failed_bytes, j->path);
     memcpy(c->run, j->run, sizeof c->run);
     c->epoch = j->epoch;
     make_text(j, c);
-    shorten(j->failed_fd, c->failed_bytes, j->path);
     replay_open(&j->replay, j->manifest_fd, c, &m->failed, path);
     restore_tasks(of->window, c);
     m->ledger = c->ledger;

@@ -35,7 +35,7 @@ struct buf *sink_begin(struct sink *s)
 void sink_add_plain(struct sink *s, const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++)
-        buf_add(&s->lines, (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? "?" : &text[i], 1);
+        buf_add(&s->lines, text[i] == '\n' ? "?" : &text[i], 1);
 }
 
 void sink_end(struct sink *s)

@@ -1,12 +1,15 @@
-# Builds everything into build/; `make SAN=address,undefined` builds a sanitized twin into build-san/.
+# Builds everything into build/; `make SAN=address,undefined` builds a sanitized twin into build-san/,
+# `make FAULTS=1` one with fault points (lib/fault.h) into build-faults/, both into build-faults-san/.
 CC      ?= gcc
 PREFIX  ?= /usr/local
 SAN     ?=
-B       := build$(if $(SAN),-san)
+FAULTS  ?=
+B       := build$(if $(FAULTS),-faults)$(if $(SAN),-san)
 PKGS    := libzmq libcurl msgpack libcrypto zlib libxxhash
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 CFLAGS  ?= -O2 -g
 ALL_C   := -std=c11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS) -pthread -MMD -MP \
+           $(if $(FAULTS),-DSLUICE_FAULTS) \
            $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 LD_ALL  := -pthread $(if $(SAN),-fsanitize=$(SAN))
 
@@ -99,8 +102,8 @@ install: all
 	install -m 0755 $(PROGRAMS:%=$B/bin/%) scripts/sluice $(DESTDIR)$(PREFIX)/bin
 
 clean:
-	rm -rf build build-san build-fuzz
+	rm -rf build build-san build-faults build-faults-san build-fuzz
 
-.PHONY: all unit e2e soak sanitize check model fuzz test bench run install clean
+.PHONY: all unit faults e2e soak sanitize check model fuzz test bench run install clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

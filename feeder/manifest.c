@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/json.h"
 #include "lib/say.h"
 
@@ -124,10 +125,13 @@ static int put(struct manifest *m, size_t *done)
             len = PIPE_BUF; /* pipe(7): what poll calls writable takes this much at once */
         if (m->pipe && poll(&p, 1, 0) == 0)
             return 0;
+        if (FAULT_FAILS("feeder.manifest.write"))
+            return -1;
         ssize_t n = write(m->fd, m->lines.data + *done, len);
         if (n < 0)
             return errno == EAGAIN || errno == EINTR ? 0 : -1;
         *done += (size_t)n;
+        FAULT("feeder.manifest.written");
     }
     return 1;
 }

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/fault.h"
 #include "lib/say.h"
 #include "uploader/parents.h"
 #include "uploader/store.h"
@@ -61,7 +62,9 @@ static void remove_stale(int dirfd)
 static void probe(struct dir *d)
 {
     char name[TEMP_NAME];
-    int fd = openat(d->fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    int fd = FAULT_FAILS("uploader.tmpfile")
+                 ? -1
+                 : openat(d->fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
     d->unnamed = fd >= 0;
     if (fd < 0)
         return;
@@ -113,6 +116,7 @@ static int open_temp(struct file *f, uint64_t d)
     snprintf(f->temp, sizeof f->temp, "%s%016llx-%llx", TEMP_PREFIX,
              (unsigned long long)f->dir->settings.member, (unsigned long long)d);
     int fd = openat(f->dir->fd, f->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    FAULT("uploader.temp.made");
     if (fd >= 0)
         flock(fd, LOCK_EX | LOCK_NB);
     return fd;
@@ -194,6 +198,7 @@ static int replace(struct file *f, uint64_t unique)
             return -1;
         }
     }
+    FAULT("uploader.replace.linked");
     if (renameat(f->dir->fd, f->temp, f->parent->fd, f->name))
         return -1;
     f->temp[0] = '\0';
@@ -203,7 +208,9 @@ static int replace(struct file *f, uint64_t unique)
 /* Size and digest of what is there. */
 static int describe(const struct file *f, struct store_commit *r)
 {
-    int fd = openat(f->parent->fd, f->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = FAULT_FAILS("uploader.existing")
+                 ? -1
+                 : openat(f->parent->fd, f->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     struct digest *d = digest_open(r->kind);
     char *copy = malloc(COPY_BYTES);
     ssize_t n = -1;
@@ -227,16 +234,17 @@ static int describe(const struct file *f, struct store_commit *r)
 static int put(struct file *f, struct store_commit *r)
 {
     r->bytes = f->bytes;
-    int bad = put_if_absent(f);
+    int bad = FAULT_FAILS("uploader.link") ? -1 : put_if_absent(f);
     if (bad && errno == EEXIST)
         bad = f->dir->settings.overwrite ? replace(f, (uint64_t)(uintptr_t)f) : describe(f, r);
+    FAULT_IF(!bad, "uploader.linked");
     return bad;
 }
 
 static int sync_parent(const struct file *f)
 {
     int fd = openat(f->parent->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int bad = fd < 0 || fsync(fd);
+    int bad = fd < 0 || FAULT_FAILS("uploader.fsync.names") || fsync(fd);
     int err = errno;
     if (fd >= 0)
         close(fd);
@@ -252,7 +260,7 @@ static void sync_bytes(struct store_commit *v, int count)
     for (int i = 0; i < count; i++)
         sync_file_range(((struct file *)v[i].object)->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     for (int i = 0; i < count; i++)
-        if (fdatasync(((struct file *)v[i].object)->fd))
+        if (FAULT_FAILS("uploader.fsync") || fdatasync(((struct file *)v[i].object)->fd))
             v[i].err = errno;
 }
 
@@ -273,6 +281,7 @@ static void sync_names(struct store_commit *v, int count)
 static void dir_commit(struct store_commit *v, int count)
 {
     bool durable = ((struct file *)v[0].object)->dir->settings.fsync;
+    FAULT("uploader.commit.begun");
     if (durable)
         sync_bytes(v, count);
     for (int i = 0; i < count; i++)
@@ -282,6 +291,7 @@ static void dir_commit(struct store_commit *v, int count)
         sync_names(v, count);
     for (int i = 0; i < count; i++)
         dir_drop(v[i].object);
+    FAULT("uploader.committed");
 }
 
 const struct store_ops store_dir = {"dir", dir_open, dir_close, dir_begin, dir_write, dir_commit,

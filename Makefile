@@ -55,7 +55,13 @@ $B/unit/%: $B/tests/unit/%.o $(UNIT_OBJ)
 unit: $(UNIT)
 	@set -e; for t in $(UNIT); do $$t; done
 
-e2e: all
+# The twin with fault points, sanitized if we are.
+F := build-faults$(if $(SAN),-san)
+faults:
+	$(MAKE) FAULTS=1 all
+
+e2e: all faults
+	FAULT_BIN=$(CURDIR)/$F/bin \
 	BATS_TEST_TIMEOUT=120 BIN=$(CURDIR)/$B/bin prove --timer --exec bats tests/e2e/*.bats
 
 # What takes too long for every day: half a million URLs, a body of 2 GiB.
@@ -74,7 +80,7 @@ check:
 	    --suppress=missingIncludeSystem --include=/usr/include/uthash.h \
 	    --include=/usr/include/utlist.h --suppress='*:/usr/include/*' \
 	    --suppress=uninitvar --suppress=toomanyconfigs -I. lib feeder fetcher uploader
-	shellcheck scripts/* bench/bench docs/model/run .ci/run tests/e2e/helpers.bash
+	shellcheck scripts/* bench/bench docs/model/run .ci/run tests/e2e/helpers.bash tests/e2e/fault-case
 	scripts/arrows
 
 model:

@@ -109,16 +109,33 @@ static void dir_close(void *store)
     free(d);
 }
 
+/* Makes the file f->temp and locks it: a descriptor, -1 with errno, or -2 when an uploader that is
+ * just starting took it for a dead one's before it was locked. */
+static int make_temp(const struct file *f)
+{
+    struct stat st;
+    int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+    int fd = openat(f->dir->fd, f->temp, flags, 0666);
+    if (fd < 0)
+        return -1;
+    FAULT("uploader.temp.made");
+    bool taken = flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+    if (!taken && (fstat(fd, &st) || st.st_nlink))
+        return fd;
+    close(fd);
+    return -2;
+}
+
 static int open_temp(struct file *f, uint64_t d)
 {
+    int fd = -2;
     if (f->dir->unnamed)
         return openat(f->dir->fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
-    snprintf(f->temp, sizeof f->temp, "%s%016llx-%llx", TEMP_PREFIX,
-             (unsigned long long)f->dir->settings.member, (unsigned long long)d);
-    int fd = openat(f->dir->fd, f->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-    FAULT("uploader.temp.made");
-    if (fd >= 0)
-        flock(fd, LOCK_EX | LOCK_NB);
+    for (int i = 0; fd == -2; i++) {
+        snprintf(f->temp, sizeof f->temp, "%s%016llx-%llx-%d", TEMP_PREFIX,
+                 (unsigned long long)f->dir->settings.member, (unsigned long long)d, i);
+        fd = make_temp(f);
+    }
     return fd;
 }
 
@@ -193,6 +210,7 @@ static int replace(struct file *f, uint64_t unique)
     if (f->dir->unnamed) {
         snprintf(f->temp, sizeof f->temp, "%s%016llx-r%llx", TEMP_PREFIX,
                  (unsigned long long)f->dir->settings.member, (unsigned long long)unique);
+        flock(f->fd, LOCK_EX | LOCK_NB); /* before the name: a starting uploader looks for names */
         if (link_unnamed(f, f->dir->fd, f->temp)) {
             f->temp[0] = '\0';
             return -1;

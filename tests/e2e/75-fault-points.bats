@@ -113,6 +113,29 @@ need_journal() {
       points FAULT_FAILS | cases uploader fail=ENOSPC 1 $LATER; } | run_cases
 }
 
+# An uploader with OPTIONS waits for half a second where it has made its first temporary name; FAULT
+# is the place. Another one, which clears away what the dead have left, starts in the middle of that.
+start_another_while() {
+    local fault=$1
+    shift
+    rm -f uploader.log
+    SLUICE_FAULT=$fault start_uploader "$@" dir:out
+    start_fetcher
+    "$BIN/feeder" --at "$AT" --retry 0 urls > manifest 2> feeder.log 3>&- & local feeder=$!
+    PIDS+=("$feeder")
+    until_true 20 grep -q "delay=500$" uploader.log
+    start_uploader "$@" dir:out
+    wait "$feeder"
+    check_run urls manifest
+}
+
+@test "an uploader that starts takes no file from one at work" {
+    start_origin
+    make_list 20 1000 > urls
+    start_another_while uploader.tmpfile:1:fail=EOPNOTSUPP,uploader.temp.made:1:delay=500
+    start_another_while uploader.replace.linked:1:delay=500 --overwrite
+}
+
 @test "a feeder killed at any point and started again: nothing lost, nothing twice" {
     need_journal
     points 'FAULT\w*' | cases feeder kill 1 $LATER | run_cases

@@ -4,8 +4,8 @@
 bats_require_minimum_version 1.5.0
 load helpers
 
-ORDINARY=$BIN
-BIN=${FAULT_BIN:-$BATS_TEST_DIRNAME/../../build-faults/bin}
+BATS_TEST_TIMEOUT=300  # many runs in one test, of which each has its own deadline
+FAULT_BIN=${FAULT_BIN:-$BATS_TEST_DIRNAME/../../build-faults/bin}
 WIDTH=8     # runs at a time; most of one is waiting
 LATER=25    # the later time that a point is met, or half of the times it is passed
 
@@ -43,6 +43,7 @@ cases() {
 
 # Runs the cases on stdin, WIDTH at a time.
 run_cases() {
+    BIN=$FAULT_BIN
     start_origin
     export BIN BASE TMPDIR=$T
     mkdir said
@@ -57,7 +58,7 @@ run_cases() {
 
 # With a journal a feeder's death is a pause; without one it is the run's end.
 need_journal() {
-    "$BIN/feeder" --help | grep -q -e --journal || skip "the feeder keeps no journal yet"
+    "$FAULT_BIN/feeder" --help | grep -q -e --journal || skip "the feeder keeps no journal yet"
 }
 
 @test "fault points are in the test build alone, each name once, after its program" {
@@ -67,10 +68,10 @@ need_journal() {
     [ "$(sort all | uniq -d)" = "" ]
     for program in feeder fetcher uploader; do
         [ "$(points 'FAULT\w*' $program | grep -cv "^$program\.")" -eq 0 ]
-        [ "$(nm "$BIN/$program" | grep -c fault_pass)" -gt 0 ]
-        [ "$(nm "$ORDINARY/$program" | grep -ci fault_)" -eq 0 ]
-        [ "$(strings "$BIN/$program" | grep -cxFf all)" -gt 0 ]
-        [ "$(strings "$ORDINARY/$program" | grep -cFf all)" -eq 0 ]
+        [ "$(nm "$FAULT_BIN/$program" | grep -c fault_pass)" -gt 0 ]
+        [ "$(nm "$BIN/$program" | grep -ci fault_)" -eq 0 ]
+        [ "$(strings "$FAULT_BIN/$program" | grep -cxFf all)" -gt 0 ]
+        [ "$(strings "$BIN/$program" | grep -cFf all)" -eq 0 ]
     done
     [ "$(points 'FAULT\w*' lib | grep -cv '^worker\.')" -eq 0 ]
     # Each on one line with its name: what the other tests find is all there is.
@@ -80,7 +81,7 @@ need_journal() {
 }
 
 @test "SLUICE_FAULT: what is no fault ends a program with status 2, what it says otherwise happens" {
-    local bad
+    local bad BIN=$FAULT_BIN
     for bad in nonsense a:b :1:kill a:0:kill a:-1:kill a:1: a:1:explode a:1:delay= a:1:delay=x \
         a:1:fail=ENOSUCH a:1:fail=0 a:1:kill, ,a:1:kill a:99999999999999999999:kill; do
         SLUICE_FAULT=$bad run -2 "$BIN/fetcher" --help
@@ -130,6 +131,7 @@ start_another_while() {
 }
 
 @test "an uploader that starts takes no file from one at work" {
+    local BIN=$FAULT_BIN
     start_origin
     make_list 20 1000 > urls
     start_another_while uploader.tmpfile:1:fail=EOPNOTSUPP,uploader.temp.made:1:delay=500

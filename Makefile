@@ -1,12 +1,15 @@
-# Builds everything into build/; `make SAN=address,undefined` builds a sanitized twin into build-san/.
+# Builds everything into build/; `make SAN=address,undefined` builds a sanitized twin into build-san/,
+# `make FAULTS=1` one with fault points (lib/fault.h) into build-faults/, both into build-faults-san/.
 CC      ?= gcc
 PREFIX  ?= /usr/local
 SAN     ?=
-B       := build$(if $(SAN),-san)
+FAULTS  ?=
+B       := build$(if $(FAULTS),-faults)$(if $(SAN),-san)
 PKGS    := libzmq libcurl msgpack libcrypto zlib libxxhash
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 CFLAGS  ?= -O2 -g
 ALL_C   := -std=c11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS) -pthread -MMD -MP \
+           $(if $(FAULTS),-DSLUICE_FAULTS) \
            $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 LD_ALL  := -pthread $(if $(SAN),-fsanitize=$(SAN))
 
@@ -53,7 +56,13 @@ $B/unit/%: $B/tests/unit/%.o $(UNIT_OBJ)
 unit: $(UNIT)
 	@set -e; for t in $(UNIT); do $$t; done
 
-e2e: all
+# The twin with fault points, sanitized if we are.
+F := build-faults$(if $(SAN),-san)
+faults:
+	$(MAKE) FAULTS=1 all
+
+e2e: all faults
+	FAULT_BIN=$(CURDIR)/$F/bin \
 	BATS_TEST_TIMEOUT=120 BIN=$(CURDIR)/$B/bin prove --timer --exec bats tests/e2e/*.bats
 
 # All that runs is killed, suspended and replaced all the time: 20,000 lines in two minutes at most.
@@ -81,7 +90,7 @@ check:
 	    --include=/usr/include/utlist.h --suppress='*:/usr/include/*' \
 	    --suppress=uninitvar --suppress=toomanyconfigs -I. lib feeder fetcher uploader
 	shellcheck scripts/* bench/bench docs/model/run .ci/run tests/e2e/helpers.bash \
-	    tests/power/machine tests/power/try
+	    tests/e2e/fault-case tests/power/machine tests/power/try
 	scripts/arrows
 
 model:
@@ -125,8 +134,8 @@ install: all
 	install -m 0755 $(PROGRAMS:%=$B/bin/%) scripts/sluice $(DESTDIR)$(PREFIX)/bin
 
 clean:
-	rm -rf build build-san build-fuzz
+	rm -rf build build-san build-faults build-faults-san build-fuzz
 
-.PHONY: all unit e2e chaos soak sanitize check model fuzz test bench run install clean
+.PHONY: all unit faults e2e chaos soak sanitize check model fuzz test bench run install clean
 .SECONDARY:
 -include $(shell find $B build-fuzz -name '*.d' 2>/dev/null)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/say.h"
 
 int sink_open(struct sink *s, int fd)
@@ -61,10 +62,13 @@ static int put(struct sink *s, size_t *done)
             len = PIPE_BUF; /* pipe(7): what poll calls writable takes this much at once */
         if (s->pipe && poll(&p, 1, 0) == 0)
             return 0;
+        if (FAULT_FAILS("feeder.manifest.write"))
+            return -1;
         ssize_t n = write(s->fd, s->lines.data + *done, len);
         if (n < 0)
             return errno == EAGAIN || errno == EINTR ? 0 : -1;
         *done += (size_t)n;
+        FAULT("feeder.manifest.written");
     }
     return 1;
 }

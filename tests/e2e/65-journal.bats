@@ -415,9 +415,11 @@ again() { rm -rf j; cp -r kept j; }
     old; truncate -s "$from" j/manifest.jsonl
     goes_on "no end at all"
     # In what the restart goes by: number, URL, status.
+    local count
+    count=$(lines kept/manifest.jsonl)
     for seed in 1 2 3 4 5 6; do
         again; rm j/checkpoint
-        local line=$((seed * 31)) at
+        local line=$((seed * count / 8)) at
         at=$(head -n $line j/manifest.jsonl | wc -c)
         flip j/manifest.jsonl $seed "$at" 70
         goes_on "bit flip $seed in line $((line + 1))"

@@ -192,7 +192,8 @@ static uint32_t pick_tasks(const struct feeder *f, uint64_t credit, struct task 
 static void dispatch(struct feeder *f)
 {
     window_wake(&f->window, clock_ms());
-    if (f->asked || f->over_until_ms || !f->crew.uploaders || crew_is_claiming(&f->crew))
+    if (f->asked || f->over_until_ms || !f->crew.uploaders || crew_is_claiming(&f->crew) ||
+        !journal_has_dest(&f->journal, f->crew.dest))
         return;
     while (f->window.ready) {
         struct task *ts[CREW_TASKS];

@@ -228,6 +228,7 @@ static void describe(struct journal *j, const struct journal_of *of, bool comple
                            .failed_bytes = j->failed_base + of->manifest->failed.written};
     memcpy(c.run, j->run, sizeof c.run);
     snprintf(c.dest, sizeof c.dest, "%s", of->dest);
+    memcpy(j->text_dest, c.dest, sizeof j->text_dest);
     input_place(of->input, &c.place);
     list_lists(of->input, &c);
     list_tasks(of->window, &c);
@@ -243,6 +244,7 @@ static bool judge(struct journal *j, const char *if_full)
         j->next_ms = clock_ms() + SHARE * (clock_ms() - j->began_ms);
     if (!j->err) {
         j->saved_sum = j->text_sum;
+        memcpy(j->dest, j->text_dest, sizeof j->dest);
         if (j->complained)
             say(SAY_WARN, "%s: the checkpoint is written again", j->path);
         j->complained = false;
@@ -280,6 +282,7 @@ static void restore(struct journal *j, const struct journal_of *of, struct check
     replay_check(j->manifest_fd, c, path);
     memcpy(c->run, j->run, sizeof c->run);
     c->epoch = j->epoch;
+    memcpy(j->text_dest, j->dest, sizeof j->text_dest);
     make_text(j, c);
     shorten(j->failed_fd, c->failed_bytes, j->path);
     replay_open(&j->replay, j->manifest_fd, c, &m->failed, path);
@@ -341,7 +344,8 @@ bool journal_turn(struct journal *j, const struct journal_of *of)
         if (!judge(j, ": going on, and trying again"))
             return false;
     }
-    if (j->busy || clock_ms() < j->next_ms)
+    bool hurry = !journal_has_dest(j, of->dest) && !j->complained;
+    if (j->busy || (clock_ms() < j->next_ms && !hurry))
         return true;
     j->next_ms = clock_ms() + EVERY_MS;
     if (!has_caught_up(j, of) || manifest_flush(of->manifest) != 1)
@@ -354,6 +358,11 @@ bool journal_turn(struct journal *j, const struct journal_of *of)
     pool_add(j->pool, &j->job);
     pool_go(j->pool);
     return true;
+}
+
+bool journal_has_dest(const struct journal *j, const char *dest)
+{
+    return !j->path || j->finished || j->replay.highest || strcmp(j->dest, dest) == 0;
 }
 
 int journal_fd(const struct journal *j)

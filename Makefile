@@ -71,7 +71,7 @@ check:
 	    --suppress=missingIncludeSystem --include=/usr/include/uthash.h \
 	    --include=/usr/include/utlist.h --suppress='*:/usr/include/*' \
 	    --suppress=uninitvar --suppress=toomanyconfigs -I. lib feeder fetcher uploader
-	shellcheck scripts/* bench/bench docs/model/run .ci/run tests/e2e/helpers.bash
+	shellcheck scripts/* bench/bench docs/model/run .ci/run tests/e2e/helpers.bash tests/e2e/journal.bash
 	scripts/arrows
 
 model:

@@ -114,11 +114,16 @@ static void load(struct journal *j, struct checkpoint *c, const char *text, size
         say(SAY_WARN, "%s/%s: %s: reading all of the manifest instead", j->path, CHECKPOINT, why);
 }
 
-static void shorten(int fd, uint64_t bytes, const char *path)
+static void shorten_failed(struct journal *j, uint64_t bytes)
 {
     struct stat st;
-    if (fstat(fd, &st) || ((uint64_t)st.st_size > bytes && ftruncate(fd, (off_t)bytes)))
-        die(path, "failed");
+    if (fstat(j->failed_fd, &st))
+        die(j->path, "failed");
+    if ((uint64_t)st.st_size < bytes)
+        say_die(EXIT_UNUSABLE, "%s/failed: is shorter than the checkpoint beside it says: put it "
+                "back; or remove the checkpoint, to have it made anew", j->path);
+    if (ftruncate(j->failed_fd, (off_t)bytes))
+        die(j->path, "failed");
 }
 
 static void restore_tasks(struct window *w, const struct checkpoint *c)
@@ -284,7 +289,7 @@ static void restore(struct journal *j, const struct journal_of *of, struct check
     c->epoch = j->epoch;
     memcpy(j->text_dest, j->dest, sizeof j->text_dest);
     make_text(j, c);
-    shorten(j->failed_fd, c->failed_bytes, j->path);
+    shorten_failed(j, c->failed_bytes);
     replay_open(&j->replay, j->manifest_fd, c, &m->failed, path);
     restore_tasks(of->window, c);
     m->ledger = c->ledger;

@@ -141,12 +141,13 @@ static void read_list(struct feeder *f)
     int got = 1;
     for (int i = 0; i < LINES_A_TURN && !f->list_ended && !f->asked && room_for_lines(f); i++) {
         int fd = input_fd(f->input);
-        if ((got = input_next(f->input, &line)) != 1)
-            break;
+        got = input_next(f->input, &line);
         if (fd != input_fd(f->input) && f->watching_list) {
-            loop_unwatch(f->loop, fd);
+            loop_unwatch(f->loop, fd); /* stdin stays open, and readable, at its end */
             f->watching_list = false;
         }
+        if (got != 1)
+            break;
         f->last_line = line.number;
         if (journal_has(&f->journal, line.number, line.text, line.len))
             continue; /* counted */
@@ -156,8 +157,6 @@ static void read_list(struct feeder *f)
         else if (!window_add(&f->window, line.number, line.text, line.len))
             say_die(EXIT_TEMP, "out of memory at --window %lld", (long long)settings.window);
     }
-    if (got < 0 && f->watching_list)
-        f->watching_list = false;
     f->list_ended |= got < 0;
     if (got == -2 && !f->list_broken) {
         f->list_broken = true;

@@ -90,7 +90,7 @@ check:
 	    --include=/usr/include/utlist.h --suppress='*:/usr/include/*' \
 	    --suppress=uninitvar --suppress=toomanyconfigs -I. lib feeder fetcher uploader
 	shellcheck scripts/* bench/bench docs/model/run .ci/run tests/e2e/helpers.bash \
-	    tests/e2e/fault-case tests/power/machine tests/power/try
+	    tests/e2e/journal.bash tests/e2e/fault-case tests/power/machine tests/power/try
 	scripts/arrows
 
 model:

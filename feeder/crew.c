@@ -253,6 +253,15 @@ static void note_reads(struct member *m, const struct msg_beat *b)
         memcpy(read, b->read.v, b->read.count * sizeof *read);
 }
 
+/* Else what it says of the run's end is an earlier feeder's word. */
+static bool has_heard_us(const struct crew *c, const struct msg_beat *b)
+{
+    for (uint32_t i = 0; i < b->read.count; i++)
+        if (b->read.v[i].from == c->id)
+            return true;
+    return false;
+}
+
 static void hear_beat(struct crew *c, const struct msg *msg)
 {
     const struct msg_beat *b = &msg->beat;
@@ -276,7 +285,7 @@ static void hear_beat(struct crew *c, const struct msg *msg)
     bool change = m->leaving != b->leaving || m->reading != b->reading ||
                   m->on_our_run != on_our_run;
     m->on_our_run = on_our_run;
-    m->over_heard |= c->over[0] && on_our_run && b->over; /* it stays for the next run */
+    m->over_heard |= on_our_run && b->over && has_heard_us(c, b); /* it stays for the next run */
     m->leaving = b->leaving;
     m->reading = b->reading;
     if (change)

@@ -247,6 +247,7 @@ static void describe(struct journal *j, const struct journal_of *of, bool comple
     assert(manifest_is_out(of->manifest));
     assert(c.ledger.fed == c.ledger.delivered + c.ledger.failed + of->window->size);
     snprintf(c.dest, sizeof c.dest, "%s", of->dest);
+    memcpy(j->text_dest, c.dest, sizeof j->text_dest);
     input_place(of->input, &c.place);
     list_lists(of->input, &c);
     list_tasks(of->window, &c);
@@ -262,6 +263,7 @@ static bool judge(struct journal *j, const char *if_full)
         j->next_ms = clock_ms() + SHARE * (clock_ms() - j->began_ms);
     if (!j->err) {
         j->saved_sum = j->text_sum;
+        memcpy(j->dest, j->text_dest, sizeof j->dest);
         if (j->complained)
             say(SAY_WARN, "%s: the checkpoint is written again", j->path);
         j->complained = false;
@@ -300,6 +302,7 @@ static void restore(struct journal *j, const struct journal_of *of, struct check
     shorten(j->failed_fd, &c->failed_bytes, j->path);
     memcpy(c->run, j->run, sizeof c->run);
     c->epoch = j->epoch;
+    memcpy(j->text_dest, j->dest, sizeof j->text_dest);
     make_text(j, c);
     replay_open(&j->replay, j->manifest_fd, c, &m->failed, path);
     restore_tasks(of->window, c);
@@ -361,7 +364,8 @@ bool journal_turn(struct journal *j, const struct journal_of *of)
         if (!judge(j, ": going on, and trying again"))
             return false;
     }
-    if (j->busy || clock_ms() < j->next_ms)
+    bool hurry = !journal_has_dest(j, of->dest) && !j->complained;
+    if (j->busy || (clock_ms() < j->next_ms && !hurry))
         return true;
     j->next_ms = clock_ms() + EVERY_MS;
     if (!has_caught_up(j, of) || manifest_flush(of->manifest) != 1)
@@ -374,6 +378,11 @@ bool journal_turn(struct journal *j, const struct journal_of *of)
     pool_add(j->pool, &j->job);
     pool_go(j->pool);
     return true;
+}
+
+bool journal_has_dest(const struct journal *j, const char *dest)
+{
+    return !j->path || j->finished || j->replay.highest || strcmp(j->dest, dest) == 0;
 }
 
 int journal_fd(const struct journal *j)

@@ -384,7 +384,7 @@ static int open_joblog(void)
     int fd = open(settings.joblog, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (fd < 0 || fstat(fd, &st) ||
         (st.st_size == 0 && write(fd, columns, sizeof columns - 1) != sizeof columns - 1))
-        say_die(EXIT_UNUSABLE, "--joblog: %s: %s", settings.joblog, strerror(errno));
+        say_die(say_status(errno), "--joblog: %s: %s", settings.joblog, strerror(errno));
     return fd;
 }
 

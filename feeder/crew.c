@@ -36,12 +36,12 @@ void crew_open(struct crew *c, struct loop *loop, struct window *w, const char *
     if (!(c->reader = msg_reader_open()))
         say_die(EXIT_TEMP, "out of memory");
     if (place_lock(at))
-        say_die(EXIT_UNUSABLE, errno == EWOULDBLOCK
+        say_die(say_status(errno), errno == EWOULDBLOCK
                     ? "%s: another feeder is running there (give this one its own --at)"
                     : "cannot lock %s", at);
     c->inbox = wire_open(WIRE_INBOX, at, (struct wire_limits){0, MSG_HEAD_MOST});
     if (!c->inbox)
-        say_die(EXIT_UNUSABLE, "cannot listen at %s: %s", at, wire_strerror(errno));
+        say_die(say_status(errno), "cannot listen at %s: %s", at, wire_strerror(errno));
 }
 
 static void free_member(struct crew *c, struct member *m)

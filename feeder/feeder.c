@@ -387,11 +387,11 @@ static int open_joblog(void)
     int fd = open(settings.joblog, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (fd < 0 || fstat(fd, &st) ||
         (st.st_size == 0 && write(fd, columns, sizeof columns - 1) != sizeof columns - 1))
-        say_die(EXIT_UNUSABLE, "--joblog: %s: %s", settings.joblog, strerror(errno));
+        say_die(say_status(errno), "--joblog: %s: %s", settings.joblog, strerror(errno));
     /* A line that an earlier feeder was killed in is not gone on with. */
     if (S_ISREG(st.st_mode) && st.st_size && pread(fd, &last, 1, st.st_size - 1) == 1 &&
         last != '\n' && write(fd, "\n", 1) != 1)
-        say_die(EXIT_UNUSABLE, "--joblog: %s: %s", settings.joblog, strerror(errno));
+        say_die(say_status(errno), "--joblog: %s: %s", settings.joblog, strerror(errno));
     return fd;
 }
 

@@ -90,7 +90,7 @@ struct input *input_open(char *const *names, int count, const char *classes)
         struct list *l = &in->lists[i];
         l->fd = open_list(names[i]);
         if (l->fd < 0 || fstat(l->fd, &l->st))
-            say_die(EXIT_UNUSABLE, "%s: %s", names[i], strerror(errno));
+            say_die(say_status(errno), "%s: %s", names[i], strerror(errno));
         if (S_ISDIR(l->st.st_mode))
             say_die(EXIT_UNUSABLE, "%s: is a directory", names[i]);
         l->name = l->fd == STDIN_FILENO ? "stdin" : names[i];

@@ -26,7 +26,7 @@ static const char CHECKPOINT[] = "checkpoint", TEMPORARY[] = "checkpoint.tmp";
 
 static void die(const char *path, const char *name)
 {
-    say_die(EXIT_UNUSABLE, "%s/%s: %s", path, name, strerror(errno));
+    say_die(say_status(errno), "%s/%s: %s", path, name, strerror(errno));
 }
 
 /* Opening. */
@@ -58,10 +58,10 @@ static int open_file(const struct journal *j, const char *name, int flags)
 static void open_files(struct journal *j)
 {
     if (mkdir(j->path, 0700) && errno != EEXIST)
-        say_die(EXIT_UNUSABLE, "%s: %s", j->path, strerror(errno));
+        say_die(say_status(errno), "%s: %s", j->path, strerror(errno));
     j->dir_fd = open(j->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (j->dir_fd < 0)
-        say_die(EXIT_UNUSABLE, "%s: %s", j->path, strerror(errno));
+        say_die(say_status(errno), "%s: %s", j->path, strerror(errno));
     if (is_foreign(j->dir_fd))
         say_die(EXIT_UNUSABLE, "%s: is no journal and not empty: give a directory of its own",
                 j->path);

@@ -159,7 +159,7 @@ void replay_open(struct replay *r, int fd, struct checkpoint *c, struct sink *fa
     FILE *f = twin < 0 ? NULL : fdopen(twin, "r");
     *r = (struct replay){.base = c->place.number};
     if (size < 0 || !f)
-        say_die(EXIT_UNUSABLE, "%s: %s", path, strerror(errno));
+        say_die(say_status(errno), "%s: %s", path, strerror(errno));
     if (fseeko(f, (off_t)c->manifest_bytes, SEEK_SET))
         say_die(EXIT_UNUSABLE, "%s: %s", path, strerror(errno));
     c->manifest_bytes += read_lines(r, f, c, failed);

@@ -142,11 +142,11 @@ struct worker *worker_open(const struct worker_role *role, struct loop *loop, ui
         snprintf(w->intake, sizeof w->intake, "%s", intake);
     w->inbox = wire_open(WIRE_INBOX, bind_to, (struct wire_limits){0, MSG_HEAD_MOST});
     if (!w->inbox)
-        say_die(EXIT_UNUSABLE, "cannot listen at %s: %s", bind_to, wire_strerror(errno));
+        say_die(say_status(errno), "cannot listen at %s: %s", bind_to, wire_strerror(errno));
     place_public(wire_endpoint(w->inbox), w->at, s->advertise, w->address);
     w->feeder = wire_open(WIRE_TO_INBOX, w->at, (struct wire_limits){10000, MSG_HEAD_MOST});
     if (!w->feeder)
-        say_die(EXIT_UNUSABLE, "cannot reach %s: %s", w->at, wire_strerror(errno));
+        say_die(say_status(errno), "cannot reach %s: %s", w->at, wire_strerror(errno));
     if (loop_watch(loop, wire_fd(w->inbox), LOOP_READ, wake_inbox, w) ||
         loop_watch(loop, wire_fd(w->feeder), LOOP_READ, wake_feeder, w))
         say_die(EXIT_TEMP, "epoll: %s", strerror(errno));

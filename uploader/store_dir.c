@@ -98,15 +98,14 @@ static int sync_own_name(int fd)
 
 static void *dir_open(const char *path, const struct store_settings *s)
 {
-    if (mkdir(path, 0777) && errno != EEXIST) {
-        say(SAY_ERROR, "dir:%s: %s", path, strerror(errno));
-        return NULL;
-    }
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = mkdir(path, 0777) && errno != EEXIST ? -1
+                                                  : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, 0) || (s->fsync && sync_own_name(fd))) {
-        say(SAY_ERROR, "dir:%s: %s", path, strerror(errno));
+        int err = errno;
+        say(SAY_ERROR, "dir:%s: %s", path, strerror(err));
         if (fd >= 0)
             close(fd);
+        errno = err;
         return NULL;
     }
     struct dir *d = calloc(1, sizeof *d);

@@ -283,7 +283,7 @@ static void open_all(struct uploader *u, int argc, char **argv)
     settings.store.member = member;
     u->objects.store = u->objects.ops->open(place, &settings.store);
     if (!u->objects.store)
-        exit(EXIT_UNUSABLE);
+        exit(say_status(errno)); /* it said why */
     u->stop_fd = stop_open();
     u->loop = loop_open();
     u->reader = msg_reader_open();
@@ -299,7 +299,7 @@ static void open_all(struct uploader *u, int argc, char **argv)
     struct wire_limits limits = {(int)settings.hwm, MSG_CHUNK_MOST + FRAME_EXTRA};
     u->intake = wire_open(WIRE_INTAKE, bind_to, limits);
     if (!u->intake)
-        say_die(EXIT_UNUSABLE, "cannot listen at %s: %s", bind_to, wire_strerror(errno));
+        say_die(say_status(errno), "cannot listen at %s: %s", bind_to, wire_strerror(errno));
     place_public(wire_endpoint(u->intake), at, worker_settings.advertise, public);
     mine.arg = u;
     u->worker = worker_open(&mine, u->loop, member, public, argv[first]);

@@ -71,6 +71,13 @@ cuts() {
     cuts store "$(syncs_of uploader)" | try_all
 }
 
+@test "the same where each file has a name from its beginning" {
+    prepare
+    export POWER_NAMED=1
+    "$POWER/try" store none 1
+    POINTS=4 cuts store "$(syncs_of uploader)" | try_all
+}
+
 @test "all lose it at the feeder's syncs: each line once, what failed is listed once" {
     prepare
     make_hopeless

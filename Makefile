@@ -14,8 +14,9 @@ LIB      := $B/libsluice.a
 objects   = $(patsubst %.c,$B/%.o,$(wildcard $(1)/*.c))
 PROGRAMS := feeder fetcher uploader
 UNIT     := $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*.c))
+SHIMS    := $(patsubst tests/shim/%.c,$B/shim/%.so,$(wildcard tests/shim/*.c))
 
-all: $(PROGRAMS:%=$B/bin/%) $B/bin/origin $B/shim/slow_store.so $B/shim/power.so
+all: $(PROGRAMS:%=$B/bin/%) $B/bin/origin $(SHIMS)
 
 # An archive, so that a library only one program needs is linked into that one only.
 $(LIB): $(call objects,lib)
@@ -55,8 +56,16 @@ unit: $(UNIT)
 e2e: all
 	BATS_TEST_TIMEOUT=120 BIN=$(CURDIR)/$B/bin prove --timer --exec bats tests/e2e/*.bats
 
-# What takes too long for every day: half a million URLs, a body of 2 GiB.
+# All that runs is killed, suspended and replaced all the time: 20,000 lines in two minutes at most.
+chaos: all
+	timeout -k 10 180 tests/chaos/chaos --bin $B/bin --seeds 4 --seconds 25 --within 120
+
+# What takes too long for every day: half a million URLs, a body of 2 GiB, CHAOS_SEEDS times
+# CHAOS_S seconds of chaos.
+CHAOS_S     ?= 120
+CHAOS_SEEDS ?= 20
 soak: all
+	tests/chaos/chaos --bin $B/bin --seeds $(CHAOS_SEEDS) --seconds $(CHAOS_S)
 	LONG=500000 LARGE=2147483648 SLACK_KB=0 BIN=$(CURDIR)/$B/bin prove --timer --exec bats \
 	    tests/e2e/35-constant-memory.bats
 
@@ -102,6 +111,6 @@ install: all
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all unit e2e soak sanitize check model fuzz test bench run install clean
+.PHONY: all unit e2e chaos soak sanitize check model fuzz test bench run install clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

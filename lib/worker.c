@@ -173,14 +173,14 @@ void worker_close(struct worker *w)
 static void follow(struct worker *w, const struct msg *m)
 {
     bool other_run = memcmp(w->run, m->run, ID_RUN_BYTES) != 0;
-    if (!other_run && m->from == w->feeder_member)
-        return;
+    if (!other_run && (m->from == w->feeder_member || m->news.epoch < w->epoch))
+        return; /* ours, or the last words of the one before it */
     if (other_run) {
         outbox_forget(&w->outbox, UINT64_MAX);
         w->role.reset(w->role.arg);
         memcpy(w->run, m->run, ID_RUN_BYTES);
-        w->over = false;
     }
+    w->over = false; /* one that was stopped goes on */
     w->feeder_member = m->from;
     w->mark = 0;
     outbox_repeat(&w->outbox);
@@ -272,8 +272,11 @@ static int send(struct worker *w, struct msg *m)
     m->from = w->member;
     m->to = w->feeder_member;
     w->out.len = 0;
-    if (msg_write(&w->out, m))
+    if (msg_write(&w->out, m)) {
+        if (errno == ENOMEM)
+            say_die(EXIT_TEMP, "out of memory");
         return -1;
+    }
     return wire_send(w->feeder, w->out.data, w->out.len);
 }
 

@@ -1,3 +1,4 @@
+#define HASH_NONFATAL_OOM 1 /* in a thread of the pool nobody ends the process */
 #include "uploader/parents.h"
 
 #include <errno.h>
@@ -108,6 +109,8 @@ static struct parent *get(struct parents *ps, const char *path, size_t len)
         if (HASH_COUNT(ps->kept) >= PARENTS_KEPT)
             forget_all(ps);
         HASH_ADD_KEYPTR(hh, ps->kept, p->path, len, p);
+        if (!p->hh.tbl) /* no room to keep it: it is its user's alone */
+            p->users--;
     }
     if (p)
         p->users++;

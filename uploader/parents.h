@@ -8,7 +8,8 @@
 #define SLUICE_PARENTS_H
 #include <stdatomic.h>
 #include <stddef.h>
-#include <uthash.h>
+
+#include "lib/table.h"
 
 enum { PARENTS_KEPT = 512 };
 

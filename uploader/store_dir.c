@@ -1,8 +1,9 @@
 /* dir:PATH - one file per object, below a directory descriptor.
  *
  * A body is written into an unnamed file (O_TMPFILE) and linked when it is whole, so a killed
- * uploader leaves nothing. Where the file system has no O_TMPFILE, a name of our own under
- * PATH, locked while we live, serves; stale ones are removed at the start.
+ * uploader leaves nothing. Where the file system has no O_TMPFILE, or where what is there is
+ * replaced, a name of our own under PATH serves, locked while we live; what killed uploaders left
+ * of such names is removed at the start and at the end.
  *
  * Source: open(2) O_TMPFILE, linkat(2). */
 #include <errno.h>
@@ -41,6 +42,7 @@ struct file {
     char key[];
 };
 
+/* What has our prefix and nobody's lock. */
 static void remove_stale(int dirfd)
 {
     DIR *d = fdopendir(openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -119,6 +121,7 @@ static void *dir_open(const char *path, const struct store_settings *s)
 static void dir_close(void *store)
 {
     struct dir *d = store;
+    remove_stale(d->fd); /* one that was killed after we came leaves nobody else to do it */
     parents_close(d->parents);
     close(d->fd);
     free(d);
@@ -134,16 +137,30 @@ static int64_t dir_free_bytes(void *store)
                                                          : (int64_t)(v.f_bavail * v.f_frsize);
 }
 
+/* A file of a name of our own, locked. Another's remove_stale() may be quicker than our lock: it
+ * has that one, then, and the next has another name. */
+static int open_named(struct file *f, uint64_t d)
+{
+    struct stat st;
+    for (unsigned i = 0;; i++) {
+        snprintf(f->temp, sizeof f->temp, "%s%016llx-%llx-%x", TEMP_PREFIX,
+                 (unsigned long long)f->dir->settings.member, (unsigned long long)d, i);
+        int fd = openat(f->dir->fd, f->temp,
+                        O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+        if (fd < 0)
+            return -1;
+        bool theirs = flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+        if (!theirs && (fstat(fd, &st) || st.st_nlink))
+            return fd;
+        close(fd);
+    }
+}
+
 static int open_temp(struct file *f, uint64_t d)
 {
     if (f->dir->unnamed)
         return openat(f->dir->fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
-    snprintf(f->temp, sizeof f->temp, "%s%016llx-%llx", TEMP_PREFIX,
-             (unsigned long long)f->dir->settings.member, (unsigned long long)d);
-    int fd = openat(f->dir->fd, f->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (fd >= 0)
-        flock(fd, LOCK_EX | LOCK_NB);
-    return fd;
+    return open_named(f, d);
 }
 
 static void dir_drop(void *object)
@@ -215,6 +232,7 @@ static int put_if_absent(struct file *f)
 static int replace(struct file *f, uint64_t unique)
 {
     if (f->dir->unnamed) {
+        flock(f->fd, LOCK_EX | LOCK_NB); /* before it has a name that others may think stale */
         snprintf(f->temp, sizeof f->temp, "%s%016llx-r%llx", TEMP_PREFIX,
                  (unsigned long long)f->dir->settings.member, (unsigned long long)unique);
         if (link_unnamed(f, f->dir->fd, f->temp)) {
@@ -242,11 +260,9 @@ static int describe(const struct file *f, struct store_commit *r)
         digest_add(d, copy, (size_t)n);
         r->bytes += (uint64_t)n;
     }
-    if (n == 0 && f->dir->settings.fsync && fdatasync(fd))
+    if (n == 0 && ((f->dir->settings.fsync && fdatasync(fd)) || digest_text(d, r->digest)))
         n = -1;
     int err = errno;
-    if (n == 0)
-        digest_text(d, r->digest);
     if (fd >= 0)
         close(fd);
     digest_close(d);

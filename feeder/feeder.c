@@ -18,6 +18,7 @@
 #include "feeder/manifest.h"
 #include "feeder/progress.h"
 #include "feeder/window.h"
+#include "lib/fault.h"
 #include "lib/heap.h"
 #include "lib/opt.h"
 #include "lib/say.h"
@@ -155,6 +156,7 @@ static void read_list(struct feeder *f)
             custody_refuse(&f->custody, &line);
         else if (!window_add(&f->window, line.number, line.text, line.len))
             say_die(EXIT_TEMP, "out of memory at --window %lld", (long long)settings.window);
+        FAULT("feeder.line.read");
     }
     if (got < 0 && f->watching_list)
         f->watching_list = false;

@@ -244,7 +244,7 @@ static int cut_line(struct input *in, struct input_line *line)
     if (in->skipping) {
         in->skipping = !lf && !in->ended;
     } else if (len >= in->line_most) {
-        got = make_line(in, in->start + CUT_BYTES, line);
+        got = make_line(in, in->start + CUT_BYTES, line) || !line->len; /* or a URL behind blanks */
         line->text = in->cut;
         line->len = (size_t)snprintf(in->cut, sizeof in->cut, "%.*s [too long]", CUT_BYTES, s);
         line->bad = "is too long";

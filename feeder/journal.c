@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/say.h"
 #include "lib/sum.h"
 
@@ -115,11 +116,15 @@ static void load(struct journal *j, struct checkpoint *c, const char *text, size
         say(SAY_WARN, "%s/%s: %s: reading all of the manifest instead", j->path, CHECKPOINT, why);
 }
 
-static void shorten(int fd, uint64_t bytes, const char *path)
+/* To *bytes. A file that somebody has made shorter is left, and *bytes says so: else what is put
+ * back into it now would not be cut off at the next start, and be put back once more. */
+static void shorten(int fd, uint64_t *bytes, const char *path)
 {
     struct stat st;
-    if (fstat(fd, &st) || ((uint64_t)st.st_size > bytes && ftruncate(fd, (off_t)bytes)))
+    if (fstat(fd, &st) || ((uint64_t)st.st_size > *bytes && ftruncate(fd, (off_t)*bytes)))
         die(path, "failed");
+    if ((uint64_t)st.st_size < *bytes)
+        *bytes = (uint64_t)st.st_size;
 }
 
 static void restore_tasks(struct window *w, const struct checkpoint *c)
@@ -161,7 +166,9 @@ static int write_temporary(struct journal *j)
                     0600);
     if (fd < 0)
         return -1;
-    int bad = write_all(fd, j->text.data, j->text.len) || fsync(fd), err = errno;
+    int bad = FAULT_FAILS("feeder.journal.temporary.write");
+    bad = bad || write_all(fd, j->text.data, j->text.len) || fsync(fd);
+    int err = errno;
     if (close(fd) && !bad) {
         bad = 1;
         err = errno;
@@ -177,19 +184,27 @@ static void save(struct job *job)
     struct journal *j = (struct journal *)((char *)job - offsetof(struct journal, job));
     j->err = 0;
     j->final = true;
-    if (fdatasync(j->manifest_fd) || fdatasync(j->failed_fd)) {
+    int bad = FAULT_FAILS("feeder.journal.lines.sync");
+    if (bad || fdatasync(j->manifest_fd) || fdatasync(j->failed_fd)) {
         j->err = errno;
         return;
     }
+    FAULT("feeder.journal.lines.synced");
     j->final = false;
-    if (write_temporary(j) || renameat(j->dir_fd, TEMPORARY, j->dir_fd, CHECKPOINT)) {
+    bad = write_temporary(j);
+    FAULT("feeder.journal.temporary.written");
+    bad = bad || FAULT_FAILS("feeder.journal.rename");
+    if (bad || renameat(j->dir_fd, TEMPORARY, j->dir_fd, CHECKPOINT)) {
         j->err = errno;
         unlinkat(j->dir_fd, TEMPORARY, 0); /* on a full disk it would be in the manifest's way */
         return;
     }
+    FAULT("feeder.journal.renamed");
     j->final = true;
-    if (fsync(j->dir_fd))
+    bad = FAULT_FAILS("feeder.journal.directory.sync");
+    if (bad || fsync(j->dir_fd))
         j->err = errno;
+    FAULT("feeder.journal.saved");
 }
 
 static void list_tasks(const struct window *w, struct checkpoint *c)
@@ -282,10 +297,10 @@ static void restore(struct journal *j, const struct journal_of *of, struct check
     else
         list_lists(of->input, c);
     replay_check(j->manifest_fd, c, path);
+    shorten(j->failed_fd, &c->failed_bytes, j->path);
     memcpy(c->run, j->run, sizeof c->run);
     c->epoch = j->epoch;
     make_text(j, c);
-    shorten(j->failed_fd, c->failed_bytes, j->path);
     replay_open(&j->replay, j->manifest_fd, c, &m->failed, path);
     restore_tasks(of->window, c);
     m->ledger = c->ledger;
@@ -306,6 +321,7 @@ void journal_open(struct journal *j, const char *path, const struct journal_of *
     restore(j, of, &c);
     checkpoint_free(&c);
     free(text);
+    FAULT("feeder.journal.replayed");
     if (!(j->pool = pool_open(1)))
         say_die(EXIT_TEMP, "cannot start: %s", strerror(errno));
     if (manifest_flush(of->manifest) != 1) /* failed lines, put back */
@@ -378,6 +394,7 @@ bool journal_close(struct journal *j, const struct journal_of *of, bool complete
     bool good = true;
     if (!j->path)
         return true;
+    FAULT("feeder.journal.closing");
     pool_stop(j->pool);
     if (j->busy && pool_done(j->pool))
         good = judge(j, "");

@@ -85,7 +85,7 @@ static void count(struct ledger *ledger, const struct line *l, struct sink *fail
         return;
     }
     ledger->failed++;
-    buf_add(sink_begin(failed), l->url, l->url_len);
+    sink_add_plain(failed, l->url, l->url_len);
     sink_end(failed);
     if (failed->lines.len >= FAILED_FLUSH)
         sink_flush(failed);

@@ -14,8 +14,9 @@ LIB      := $B/libsluice.a
 objects   = $(patsubst %.c,$B/%.o,$(wildcard $(1)/*.c))
 PROGRAMS := feeder fetcher uploader
 UNIT     := $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*.c))
+SHIMS    := $(patsubst tests/shim/%.c,$B/shim/%.so,$(wildcard tests/shim/*.c))
 
-all: $(PROGRAMS:%=$B/bin/%) $B/bin/origin $B/shim/slow_store.so
+all: $(PROGRAMS:%=$B/bin/%) $B/bin/origin $(SHIMS)
 
 # An archive, so that a library only one program needs is linked into that one only.
 $(LIB): $(call objects,lib)
@@ -79,7 +80,8 @@ check:
 	    --suppress=missingIncludeSystem --include=/usr/include/uthash.h \
 	    --include=/usr/include/utlist.h --suppress='*:/usr/include/*' \
 	    --suppress=uninitvar --suppress=toomanyconfigs -I. lib feeder fetcher uploader
-	shellcheck scripts/* bench/bench docs/model/run .ci/run tests/e2e/helpers.bash
+	shellcheck scripts/* bench/bench docs/model/run .ci/run tests/e2e/helpers.bash \
+	    tests/power/machine tests/power/try
 	scripts/arrows
 
 model:

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "lib/say.h"
+
 #define MAGIC "sluice-checkpoint"
 
 enum {
@@ -129,11 +131,12 @@ static void read_dest(struct cursor *r, char dest[PLACE_MAX])
 static void read_lists(struct cursor *r, struct checkpoint *c)
 {
     scan(r, 1, "lists %" SCNu32, &c->list_count);
-    if (r->bad || c->list_count > (size_t)(r->end - r->at) ||
-        !(c->lists = calloc(c->list_count + 1, sizeof *c->lists))) {
-        r->bad = true;
+    r->bad |= c->list_count > (size_t)(r->end - r->at);
+    if (r->bad)
         return;
-    }
+    c->lists = calloc(c->list_count + 1, sizeof *c->lists);
+    if (!c->lists)
+        say_die(EXIT_TEMP, "out of memory");
     for (uint32_t i = 0; i < c->list_count && !r->bad; i++) {
         struct input_identity *id = &c->lists[i];
         char kind[8] = "";
@@ -161,11 +164,12 @@ static void read_task(struct cursor *r, struct unsettled *t)
 static void read_tasks(struct cursor *r, struct checkpoint *c)
 {
     scan(r, 1, "tasks %zu", &c->task_count);
-    if (r->bad || c->task_count > (size_t)(r->end - r->at) ||
-        !(c->tasks = calloc(c->task_count + 1, sizeof *c->tasks))) {
-        r->bad = true;
+    r->bad |= c->task_count > (size_t)(r->end - r->at);
+    if (r->bad)
         return;
-    }
+    c->tasks = calloc(c->task_count + 1, sizeof *c->tasks);
+    if (!c->tasks)
+        say_die(EXIT_TEMP, "out of memory");
     for (size_t i = 0; i < c->task_count && !r->bad; i++) {
         read_task(r, &c->tasks[i]);
         r->bad |= i && c->tasks[i].id <= c->tasks[i - 1].id;

@@ -207,8 +207,7 @@ bool crew_is_claiming(const struct crew *c)
 static struct task *claim(struct crew *c, struct member *m, uint64_t d, uint64_t task)
 {
     struct task *t = window_task(c->window, task);
-    if (!t || t->state == TASK_WAITING || d >> 40 >= c->epoch ||
-        (t->state == TASK_IN_FLIGHT && t->d > d))
+    if (!t || t->state == TASK_WAITING || d >> 40 >= c->epoch || d <= t->d)
         return NULL;
     if (t->state == TASK_IN_FLIGHT) {
         crew_forget_task(t);
@@ -393,8 +392,11 @@ static int send(struct crew *c, struct member *m, struct msg *msg)
     msg->from = c->id;
     msg->to = m->id;
     c->out.len = 0;
-    if (msg_write(&c->out, msg))
+    if (msg_write(&c->out, msg)) {
+        if (errno == ENOMEM)
+            say_die(EXIT_TEMP, "out of memory");
         return -1;
+    }
     int got = wire_send(m->wire, c->out.data, c->out.len);
     c->next_n += got == 1;
     return got;
@@ -490,7 +492,8 @@ bool crew_send_tasks(struct crew *c, struct member *m, struct task *const *ts, u
     struct msg msg = {.kind = MSG_TASKS};
     struct msg_task items[CREW_TASKS];
     uint64_t n = c->next_n;
-    assert(count <= CREW_TASKS);
+    assert(count <= CREW_TASKS && m->unread + count <= m->room);
+    assert(c->next_d >> 40 == c->epoch); /* d rises from feeder to feeder, and is never used twice */
     for (uint32_t i = 0; i < count; i++)
         items[i] = (struct msg_task){c->next_d + i, ts[i]->id,
                                      {ts[i]->url, (uint32_t)ts[i]->url_len}, msg_text(ts[i]->key)};

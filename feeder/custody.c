@@ -1,5 +1,6 @@
 #include "feeder/custody.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,8 +15,10 @@ static struct manifest_entry entry_of(const struct task *t, unsigned tries)
                                    .tries = tries};
 }
 
+/* The task's line is made: it leaves the window with it, so it gets no other. */
 static void settle(struct custody *c, struct task *t)
 {
+    assert(window_task(c->window, t->id) == t);
     crew_forget_task(t);
     window_settle(c->window, t);
 }

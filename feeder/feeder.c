@@ -149,7 +149,7 @@ static void read_list(struct feeder *f)
         }
         f->last_line = line.number;
         if (journal_has(&f->journal, line.number, line.text, line.len))
-            continue;
+            continue; /* counted */
         f->manifest.ledger.fed++;
         if (line.bad)
             custody_refuse(&f->custody, &line);
@@ -288,9 +288,9 @@ static bool work_is_done(const struct feeder *f)
 {
     if (f->asked >= 2)
         return true;
-    if (f->asked || f->list_broken)
-        return f->asked ? f->window.in_flight == 0 : f->window.size == 0;
-    return f->list_ended && f->window.size == 0;
+    if (f->asked)
+        return f->window.in_flight == 0 && !crew_is_claiming(&f->crew);
+    return (f->list_ended || f->list_broken) && f->window.size == 0;
 }
 
 /* Once the work is done the workers are told; they leave, then we do. */
@@ -446,10 +446,11 @@ static void open_all(struct feeder *f, int argc, char **argv)
                                   .retry_delay_ms = settings.retry_delay_ms};
     custody_open(&f->custody);
     read_ahead(f);
-    loop_watch(f->loop, f->stop_fd, LOOP_READ, wake, NULL);
-    loop_watch(f->loop, wire_fd(f->crew.inbox), LOOP_READ, wake, f->crew.inbox);
-    if (settings.journal)
-        loop_watch(f->loop, journal_fd(&f->journal), LOOP_READ, wake, NULL);
+    if (loop_watch(f->loop, f->stop_fd, LOOP_READ, wake, NULL) ||
+        loop_watch(f->loop, wire_fd(f->crew.inbox), LOOP_READ, wake, f->crew.inbox) ||
+        (settings.journal &&
+         loop_watch(f->loop, journal_fd(&f->journal), LOOP_READ, wake, NULL)))
+        say_die(EXIT_TEMP, "epoll: %s", strerror(errno));
     progress_open(&f->progress, settings.quiet, settings.stats_ms);
     stop_ready((int)settings.ready_fd);
 }
@@ -482,7 +483,7 @@ static int close_all(struct feeder *f)
         f->manifest_lost = true; /* said */
     int status = status_of(f);
     loop_unwatch(f->loop, wire_fd(f->crew.inbox));
-    crew_close(&f->crew); /* takes off its members what is in flight still */
+    crew_close(&f->crew); /* first: its members have tasks of the window */
     window_close(&f->window);
     input_close(f->input);
     manifest_close(&f->manifest);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -17,6 +18,7 @@
 enum {
     READ_BYTES = 65536,
     MANIFEST_LINE_MOST = 8 * INPUT_LINE_MOST,  /* a URL's bytes may be six each in it */
+    CUT_BYTES = 200,
     SAMPLE_BYTES = 65536,                      /* of a file's identity, at either end */
 };
 
@@ -24,6 +26,7 @@ struct list {
     const char *name;  /* borrowed from argv */
     int fd;
     struct stat st;    /* as it was opened */
+    int64_t begin;     /* of a file: where it stood then; the shell may have read of stdin */
 };
 
 struct input {
@@ -31,6 +34,8 @@ struct input {
     uint32_t count, at;
     const char *classes;   /* borrowed; NULL: the lists are URLs */
     struct line picked;    /* the line handed out last, where they are manifests */
+    char cut[CUT_BYTES + 32];  /* the beginning of one that is too long: no URL, or a list of what
+                                * failed would have it as one */
     char *buf;             /* owned; READ_BYTES and a line */
     size_t line_most;
     size_t start, end;     /* unread bytes of buf */
@@ -84,8 +89,10 @@ struct input *input_open(char *const *names, int count, const char *classes)
         if (S_ISDIR(l->st.st_mode))
             say_die(EXIT_UNUSABLE, "%s: is a directory", names[i]);
         l->name = l->fd == STDIN_FILENO ? "stdin" : names[i];
+        l->begin = is_stream(l) ? 0 : lseek(l->fd, 0, SEEK_CUR);
         in->size = !is_stream(l) && in->size >= 0 ? in->size + l->st.st_size : -1;
     }
+    in->list_offset = in->lists[0].begin;
     return in;
 }
 
@@ -149,7 +156,7 @@ static void next_list(struct input *in)
     in->at++;
     in->ended = false;
     in->file_line = 0;
-    in->list_offset = 0;
+    in->list_offset = in->at < in->count ? in->lists[in->at].begin : 0;
     XXH3_64bits_reset(in->digest);
 }
 
@@ -237,7 +244,9 @@ static int cut_line(struct input *in, struct input_line *line)
     if (in->skipping) {
         in->skipping = !lf && !in->ended;
     } else if (len >= in->line_most) {
-        got = make_line(in, in->start + 200, line);
+        got = make_line(in, in->start + CUT_BYTES, line);
+        line->text = in->cut;
+        line->len = (size_t)snprintf(in->cut, sizeof in->cut, "%.*s [too long]", CUT_BYTES, s);
         line->bad = "is too long";
         in->skipping = !lf && !in->ended;
     } else {
@@ -326,19 +335,36 @@ void input_identify(struct input *in, uint32_t i, struct input_identity *out)
         out->digest = out->stream ? XXH3_64bits_digest(in->digest) : sample(l->fd, in->list_offset);
 }
 
+/* As a shell has to be told it. */
+static const char *quoted(const char *name, char *out, size_t size)
+{
+    size_t n = 0;
+    out[n++] = '\'';
+    for (; *name && n + 6 < size; name++) {
+        if (*name == '\'') {
+            memcpy(out + n, "'\\'", 3);
+            n += 3;
+        }
+        out[n++] = *name;
+    }
+    memcpy(out + n, "'", 2);
+    return out;
+}
+
 /* In words: what to do about a list that is not the one the journal began with. */
 static void refuse(const struct list *l, const struct input_identity *was,
                    const struct input_identity *is)
 {
-    char when[32] = "";
+    char when[32], name[4 * 4096];
     time_t s = (time_t)(was->mtime_ns / 1000000000);
     struct tm tm;
     if (!was->stream && !is->stream && was->size == is->size && was->digest == is->digest &&
-        localtime_r(&s, &tm)) {
-        strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &tm);
+        gmtime_r(&s, &tm)) {
+        strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
         say_die(EXIT_UNUSABLE, "%s: was written to after the journal had begun with it. If it is "
-                "the same list still: touch -d '%s.%09lld' '%s'; else give another --journal",
-                l->name, when, (long long)(was->mtime_ns % 1000000000), l->name);
+                "the same list still: touch -d %s.%09lldZ %s; else give another --journal",
+                l->name, when, (long long)(was->mtime_ns % 1000000000),
+                l->fd == STDIN_FILENO ? "LIST" : quoted(l->name, name, sizeof name));
     }
     say_die(EXIT_UNUSABLE, "%s: is not the list that the journal began with: give that one, or "
             "another --journal", l->name);

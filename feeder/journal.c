@@ -1,5 +1,6 @@
 #include "feeder/journal.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -137,45 +138,6 @@ static void restore_tasks(struct window *w, const struct checkpoint *c)
     }
 }
 
-static void list_lists(struct input *in, struct checkpoint *c)
-{
-    c->list_count = input_count(in);
-    c->lists = calloc(c->list_count, sizeof *c->lists);
-    if (!c->lists)
-        say_die(EXIT_TEMP, "out of memory");
-    for (uint32_t i = 0; i < c->list_count; i++)
-        input_identify(in, i, &c->lists[i]);
-}
-
-/* What was loaded, under the new epoch: what the replay finds is no part of it, for the list's place
- * is still before that. */
-static void make_first_text(struct journal *j, struct input *in, struct checkpoint *c)
-{
-    memcpy(c->run, j->run, sizeof c->run);
-    c->epoch = j->epoch;
-    if (!c->list_count)
-        list_lists(in, c);
-    if (checkpoint_write(&j->text, c))
-        say_die(EXIT_TEMP, "out of memory");
-}
-
-static void restore(struct journal *j, const struct journal_of *of, struct checkpoint *c)
-{
-    char path[4096];
-    struct manifest *m = of->manifest;
-    snprintf(path, sizeof path, "%s/manifest.jsonl", j->path);
-    if (c->list_count)
-        input_resume(of->input, &c->place, c->lists, c->list_count);
-    make_first_text(j, of->input, c);
-    shorten(j->failed_fd, c->failed_bytes, j->path);
-    replay_open(&j->replay, j->manifest_fd, c, &m->failed, path);
-    restore_tasks(of->window, c);
-    m->ledger = c->ledger;
-    j->manifest_base = c->manifest_bytes;
-    j->failed_base = (uint64_t)lseek(j->failed_fd, 0, SEEK_END) - m->failed.written;
-    j->finished = c->complete;
-}
-
 /* Checkpoints. */
 
 static int write_all(int fd, const char *data, size_t len)
@@ -222,6 +184,7 @@ static void save(struct job *job)
     j->final = false;
     if (write_temporary(j) || renameat(j->dir_fd, TEMPORARY, j->dir_fd, CHECKPOINT)) {
         j->err = errno;
+        unlinkat(j->dir_fd, TEMPORARY, 0); /* on a full disk it would be in the manifest's way */
         return;
     }
     j->final = true;
@@ -239,35 +202,45 @@ static void list_tasks(const struct window *w, struct checkpoint *c)
                                                        t->url_len};
 }
 
-/* Whether the list's place is beyond all that the manifest settles. Before, a checkpoint would count
- * on lines of the manifest that it does not speak of, and they would be done again. */
-static bool is_caught_up(const struct journal *j, struct input *in)
+static void list_lists(struct input *in, struct checkpoint *c)
 {
-    struct input_place p;
-    input_place(in, &p);
-    return p.number >= j->replay.last || input_fd(in) < 0;
+    c->list_count = input_count(in);
+    c->lists = calloc(c->list_count, sizeof *c->lists);
+    if (!c->lists)
+        say_die(EXIT_TEMP, "out of memory");
+    for (uint32_t i = 0; i < c->list_count; i++)
+        input_identify(in, i, &c->lists[i]);
 }
 
-/* Preconditions: the manifest is out; is_caught_up(). */
-static void make_text(struct journal *j, const struct journal_of *of, bool complete)
+static void make_text(struct journal *j, const struct checkpoint *c)
+{
+    j->text.len = 0;
+    if (checkpoint_write(&j->text, c))
+        say_die(EXIT_TEMP, "out of memory");
+    j->text_sum = sum_of(j->text.data, j->text.len);
+}
+
+/* Invariant: each line that was read is in the window or in the manifest, and in one of them.
+ * Precondition: the manifest is out. */
+static void describe(struct journal *j, const struct journal_of *of, bool complete)
 {
     struct checkpoint c = {.epoch = j->epoch, .complete = complete,
                            .ledger = of->manifest->ledger,
                            .manifest_bytes = j->manifest_base + of->manifest->lines.written,
                            .failed_bytes = j->failed_base + of->manifest->failed.written};
     memcpy(c.run, j->run, sizeof c.run);
+    assert(manifest_is_out(of->manifest));
+    assert(c.ledger.fed == c.ledger.delivered + c.ledger.failed + of->window->size);
     snprintf(c.dest, sizeof c.dest, "%s", of->dest);
     input_place(of->input, &c.place);
     list_lists(of->input, &c);
     list_tasks(of->window, &c);
-    j->text.len = 0;
-    if (checkpoint_write(&j->text, &c))
-        say_die(EXIT_TEMP, "out of memory");
-    j->text_sum = sum_of(j->text.data, j->text.len);
+    make_text(j, &c);
     checkpoint_free(&c);
 }
 
-static bool judge(struct journal *j)
+/* `if_full`: what is to be said of a full disk, beside that. */
+static bool judge(struct journal *j, const char *if_full)
 {
     j->next_ms = clock_ms() + EVERY_MS;
     if (clock_ms() - j->began_ms > EVERY_MS / SHARE)
@@ -283,19 +256,42 @@ static bool judge(struct journal *j)
     j->broken = !full;
     if (!j->complained)
         say(full ? SAY_WARN : SAY_ERROR, "%s: the checkpoint can't be written: %s%s", j->path,
-            strerror(j->err), full ? ": going on, and trying again" : "");
+            strerror(j->err), full ? if_full : "");
     j->complained = true;
     j->next_ms = clock_ms() + RETRY_MS;
     return full;
 }
 
 /* Now, and waits for it. */
-static bool save_now(struct journal *j)
+static bool save_now(struct journal *j, const char *if_full)
 {
-    j->text_sum = sum_of(j->text.data, j->text.len);
     j->began_ms = clock_ms();
     save(&j->job);
-    return judge(j) && !j->err;
+    return judge(j, if_full);
+}
+
+/* The checkpoint stays what it was but for our epoch: lines that the manifest settles beyond its
+ * place count only once they are read again, and until then it must not cover them. */
+static void restore(struct journal *j, const struct journal_of *of, struct checkpoint *c)
+{
+    char path[4096];
+    struct manifest *m = of->manifest;
+    snprintf(path, sizeof path, "%s/manifest.jsonl", j->path);
+    if (c->list_count)
+        input_resume(of->input, &c->place, c->lists, c->list_count);
+    else
+        list_lists(of->input, c);
+    replay_check(j->manifest_fd, c, path);
+    memcpy(c->run, j->run, sizeof c->run);
+    c->epoch = j->epoch;
+    make_text(j, c);
+    shorten(j->failed_fd, c->failed_bytes, j->path);
+    replay_open(&j->replay, j->manifest_fd, c, &m->failed, path);
+    restore_tasks(of->window, c);
+    m->ledger = c->ledger;
+    j->manifest_base = c->manifest_bytes;
+    j->failed_base = (uint64_t)lseek(j->failed_fd, 0, SEEK_END) - m->failed.written;
+    j->finished = c->complete;
 }
 
 void journal_open(struct journal *j, const char *path, const struct journal_of *of, int joblog_fd)
@@ -314,7 +310,7 @@ void journal_open(struct journal *j, const char *path, const struct journal_of *
         say_die(EXIT_TEMP, "cannot start: %s", strerror(errno));
     if (manifest_flush(of->manifest) != 1) /* failed lines, put back */
         die(path, "failed");
-    if (!j->finished && !save_now(j))
+    if (!j->finished && (!save_now(j, ": make room, and run this again") || j->err))
         exit(EXIT_UNUSABLE); /* said */
 }
 
@@ -328,21 +324,33 @@ bool journal_has(struct journal *j, uint64_t id, const char *url, size_t url_len
     return known;
 }
 
+/* Whether all lines that the manifest settles are read again, so that a place can be kept. */
+static bool has_caught_up(const struct journal *j, const struct journal_of *of)
+{
+    struct input_place place;
+    input_place(of->input, &place);
+    if (place.number < j->replay.highest && place.list == input_count(of->input))
+        say_die(EXIT_UNUSABLE, "%s/manifest.jsonl has a line %llu, and the list ends with line "
+                "%llu: give the list it began with, or another --journal", j->path,
+                (unsigned long long)j->replay.highest, (unsigned long long)place.number);
+    return place.number >= j->replay.highest;
+}
+
 bool journal_turn(struct journal *j, const struct journal_of *of)
 {
     if (!j->path || j->finished)
         return true;
     if (j->busy && pool_done(j->pool)) {
         j->busy = false;
-        if (!judge(j))
+        if (!judge(j, ": going on, and trying again"))
             return false;
     }
     if (j->busy || clock_ms() < j->next_ms)
         return true;
     j->next_ms = clock_ms() + EVERY_MS;
-    if (!is_caught_up(j, of->input) || manifest_flush(of->manifest) != 1)
+    if (!has_caught_up(j, of) || manifest_flush(of->manifest) != 1)
         return true;
-    make_text(j, of, false);
+    describe(j, of, false);
     if (j->text_sum == j->saved_sum)
         return true;
     j->began_ms = clock_ms();
@@ -372,11 +380,10 @@ bool journal_close(struct journal *j, const struct journal_of *of, bool complete
         return true;
     pool_stop(j->pool);
     if (j->busy && pool_done(j->pool))
-        good = judge(j);
-    if (!j->broken && !j->finished && manifest_is_out(of->manifest) &&
-        is_caught_up(j, of->input)) {
-        make_text(j, of, complete);
-        good = save_now(j);
+        good = judge(j, "");
+    if (!j->broken && !j->finished && manifest_is_out(of->manifest) && has_caught_up(j, of)) {
+        describe(j, of, complete);
+        good = save_now(j, ": the manifest has it all, so the next start finds it there");
     }
     pool_close(j->pool);
     replay_close(&j->replay);

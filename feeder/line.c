@@ -3,6 +3,8 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "lib/say.h"
+
 static int number(const json_t *root, const char *name, uint64_t *out)
 {
     const json_t *v = json_object_get(root, name);
@@ -27,7 +29,10 @@ static int status_of(const json_t *root, enum line_status *out)
 int line_read(struct line *out, const char *text, size_t len)
 {
     *out = (struct line){.class = ""};
-    json_t *root = json_loadb(text, len, JSON_ALLOW_NUL, NULL);
+    json_error_t why;
+    json_t *root = json_loadb(text, len, JSON_ALLOW_NUL, &why);
+    if (!root && json_error_code(&why) == json_error_out_of_memory)
+        say_die(EXIT_TEMP, "out of memory"); /* the line is not to blame: it would be cut off */
     const json_t *url = json_object_get(root, "url"), *class = json_object_get(root, "class");
     if (number(root, "id", &out->id) || !out->id || status_of(root, &out->status) ||
         !json_is_string(url) ||

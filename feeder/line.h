@@ -21,7 +21,8 @@ struct line {
     void *hold;
 };
 
-/* Reads `len` bytes without a line end. 0, or -1: no line that a manifest has; nothing to free. */
+/* Reads `len` bytes without a line end. 0, or -1: no line that a manifest has; nothing to free.
+ * Without memory the process ends in words. */
 int line_read(struct line *out, const char *text, size_t len);
 void line_free(struct line *line);
 #endif

@@ -119,7 +119,7 @@ void manifest_failed(struct manifest *m, const struct manifest_entry *e,
     field(b, "errormsg", o->detail);
     response(b, o);
     finish(m, e);
-    sink_add_plain(&m->failed, e->url, e->url_len);
+    buf_add(sink_begin(&m->failed), e->url, e->url_len);
     sink_end(&m->failed);
     log_job(m, e, o, true);
     m->ledger.failed++;

@@ -65,7 +65,7 @@ static bool settle(struct replay *r, struct checkpoint *c, const struct line *l)
         if (r->marks[index])
             return false;
         r->marks[index] = mark_of(l->url, l->url_len);
-        r->last = l->id > r->last ? l->id : r->last;
+        r->highest = l->id > r->highest ? l->id : r->highest;
         c->ledger.fed++;
         return true;
     }
@@ -85,7 +85,7 @@ static void count(struct ledger *ledger, const struct line *l, struct sink *fail
         return;
     }
     ledger->failed++;
-    sink_add_plain(failed, l->url, l->url_len);
+    buf_add(sink_begin(failed), l->url, l->url_len);
     sink_end(failed);
     if (failed->lines.len >= FAILED_FLUSH)
         sink_flush(failed);
@@ -117,6 +117,8 @@ static uint64_t read_lines(struct replay *r, FILE *f, struct checkpoint *c, stru
     while ((len = getline(&text, &room, f)) > 0 && text[len - 1] == '\n' &&
            take(r, c, failed, text, (size_t)len - 1))
         good += (uint64_t)len;
+    if (len < 0 && !feof(f) && !ferror(f))
+        say_die(EXIT_TEMP, "out of memory");
     free(text);
     return good;
 }
@@ -135,12 +137,15 @@ static void cut(int fd, uint64_t from, uint64_t size, const char *path)
         say_die(EXIT_UNUSABLE, "%s: %s", path, strerror(errno));
 }
 
-static void check_length(int fd, const struct checkpoint *c, uint64_t size, const char *path)
+void replay_check(int fd, const struct checkpoint *c, const char *path)
 {
+    off_t size = lseek(fd, 0, SEEK_END);
     char last = '\n';
-    if (c->manifest_bytes &&
-        (size < c->manifest_bytes || pread(fd, &last, 1, (off_t)c->manifest_bytes - 1) != 1 ||
-         last != '\n'))
+    if (size < 0)
+        say_die(EXIT_UNUSABLE, "%s: %s", path, strerror(errno));
+    if (c->manifest_bytes && ((uint64_t)size < c->manifest_bytes ||
+                              pread(fd, &last, 1, (off_t)c->manifest_bytes - 1) != 1 ||
+                              last != '\n'))
         say_die(EXIT_UNUSABLE, "%s: is not the manifest that the checkpoint beside it speaks of "
                 "(%llu bytes of lines): put it back; or remove the checkpoint, to go on from the "
                 "lines that are there", path, (unsigned long long)c->manifest_bytes);
@@ -152,10 +157,9 @@ void replay_open(struct replay *r, int fd, struct checkpoint *c, struct sink *fa
     off_t size = lseek(fd, 0, SEEK_END);
     int twin = dup(fd);
     FILE *f = twin < 0 ? NULL : fdopen(twin, "r");
-    *r = (struct replay){.base = c->place.number, .last = c->place.number};
+    *r = (struct replay){.base = c->place.number};
     if (size < 0 || !f)
         say_die(EXIT_UNUSABLE, "%s: %s", path, strerror(errno));
-    check_length(fd, c, (uint64_t)size, path);
     if (fseeko(f, (off_t)c->manifest_bytes, SEEK_SET))
         say_die(EXIT_UNUSABLE, "%s: %s", path, strerror(errno));
     c->manifest_bytes += read_lines(r, f, c, failed);

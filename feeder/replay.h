@@ -16,14 +16,16 @@ struct replay {
     uint64_t base;      /* lines up to it are the checkpoint's */
     uint32_t *marks;    /* owned; of line base + 1 + i: 0 not settled, else a sum of its URL */
     size_t count;
-    uint64_t last;      /* line with a mark; `base`: there is none */
+    uint64_t highest;   /* line that is settled and beyond base; 0: none */
     uint64_t settled;   /* lines of the manifest that were read */
 };
 
-/* Reads the manifest `fd` from c->manifest_bytes on. Counts in c->ledger what it finds (as fed too,
- * what the checkpoint had not read), takes the settled ones out of c->tasks, puts failed URLs into
- * `failed`. `path` is for messages: ends the
- * process in words where the manifest can't be the checkpoint's. */
+/* Ends the process in words where the manifest `fd` can't be the checkpoint's. `path` is for
+ * messages. */
+void replay_check(int fd, const struct checkpoint *c, const char *path);
+
+/* Reads the manifest `fd` from c->manifest_bytes on. Counts in c->ledger what it finds, takes the
+ * settled ones out of c->tasks, puts failed URLs into `failed`. Precondition: replay_check(). */
 void replay_open(struct replay *r, int fd, struct checkpoint *c, struct sink *failed,
                  const char *path);
 void replay_close(struct replay *r);

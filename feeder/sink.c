@@ -44,7 +44,7 @@ void sink_end(struct sink *s)
         s->lines.len = 0;
         return;
     }
-    if (buf_adds(&s->lines, "\n")) /* the buffer's only failure */
+    if (buf_adds(&s->lines, "\n") || s->lines.failed)
         say_die(EXIT_TEMP, "out of memory");
     s->made++;
     if (s->pending++ == 0)

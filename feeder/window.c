@@ -31,6 +31,7 @@ struct task *window_add(struct window *w, uint64_t id, const char *url, size_t u
 /* Out of the state it is in, into none. */
 static void leave(struct window *w, struct task *t)
 {
+    assert(w->waiting + w->in_flight <= w->size && w->size <= w->most);
     if (t->state == TASK_READY)
         DL_DELETE(w->ready, t);
     else if (t->state == TASK_WAITING)
@@ -73,7 +74,7 @@ struct task *window_dispatch(struct window *w, uint64_t d)
 
 void window_fly(struct window *w, struct task *t, uint64_t d)
 {
-    assert(t->state == TASK_READY);
+    assert(t->state == TASK_READY && d > t->d);
     leave(w, t);
     t->state = TASK_IN_FLIGHT;
     t->d = d;
@@ -90,6 +91,7 @@ void window_land(struct window *w, struct task *t)
 
 void window_wait(struct window *w, struct task *t, int64_t due_ms)
 {
+    assert(t->state == TASK_IN_FLIGHT);
     leave(w, t);
     t->state = TASK_WAITING;
     t->due_ms = due_ms;

@@ -8,9 +8,9 @@
 #define SLUICE_WINDOW_H
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 
 #include "feeder/key.h"
+#include "lib/table.h"
 
 struct member;
 

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/say.h"
+
 char *batch_bodies(const struct batch *b)
 {
     return b->block + BATCH_HEAD_ROOM;
@@ -22,7 +24,7 @@ bool batch_add(struct batch *b, const struct msg_chunk *c, const void *body)
     size_t texts = (size_t)c->url.len + c->key.len + c->content_type.len + c->digest.len +
                    c->url_effective.len;
     if (!b->block && !(b->block = malloc(BATCH_BLOCK)))
-        return false;
+        say_die(EXIT_TEMP, "out of memory");
     if (b->count == BATCH_ITEMS || b->bodies + c->len > BATCH_BODIES ||
         b->texts + texts > BATCH_TEXTS)
         return false;

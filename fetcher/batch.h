@@ -29,7 +29,7 @@ struct batch {
     size_t bodies, texts; /* bytes of each */
 };
 
-/* Copies a chunk of c->len bytes, texts and all. False: no room, or no memory. */
+/* Copies a chunk of c->len bytes, texts and all. False: no room. */
 bool batch_add(struct batch *b, const struct msg_chunk *c, const void *body);
 bool batch_is_full(const struct batch *b);
 /* The bodies, one after the other; BATCH_HEAD_ROOM bytes before them are free. */

@@ -202,7 +202,8 @@ static void open_all(struct fetcher *f, int argc, char **argv)
                                       .digest = (enum digest_kind)digest};
     if (transfers_open(&f->transfers))
         say_die(EXIT_TEMP, "out of memory");
-    loop_watch(f->loop, f->stop_fd, LOOP_READ, wake, NULL);
+    if (loop_watch(f->loop, f->stop_fd, LOOP_READ, wake, NULL))
+        say_die(EXIT_TEMP, "epoll: %s", strerror(errno));
 }
 
 static void close_all(struct fetcher *f)

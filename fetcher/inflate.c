@@ -5,6 +5,8 @@
 #define ZLIB_CONST
 #include <zlib.h>
 
+#include "lib/say.h"
+
 struct inflate {
     z_stream stream;
     int gzip, ended, raw;
@@ -17,10 +19,8 @@ struct inflate *inflate_open(const char *encoding)
     if (!gzip && strcasecmp(encoding, "deflate"))
         return NULL;
     struct inflate *z = calloc(1, sizeof *z);
-    if (!z || inflateInit2(&z->stream, gzip ? 16 + MAX_WBITS : MAX_WBITS) != Z_OK) {
-        free(z);
-        return NULL;
-    }
+    if (!z || inflateInit2(&z->stream, gzip ? 16 + MAX_WBITS : MAX_WBITS) != Z_OK)
+        say_die(EXIT_TEMP, "out of memory");
     z->gzip = gzip;
     return z;
 }
@@ -33,6 +33,14 @@ void inflate_close(struct inflate *z)
     free(z);
 }
 
+static int step(struct inflate *z)
+{
+    int rc = inflate(&z->stream, Z_NO_FLUSH);
+    if (rc == Z_MEM_ERROR) /* the body is not to blame */
+        say_die(EXIT_TEMP, "out of memory");
+    return rc;
+}
+
 /* "deflate" without its zlib header is common: begins anew without one. */
 static int begin_raw(struct inflate *z, int first_is_gone)
 {
@@ -43,7 +51,7 @@ static int begin_raw(struct inflate *z, int first_is_gone)
         return 0;
     z->stream.next_in = &z->first;
     z->stream.avail_in = 1;
-    return inflate(&z->stream, Z_NO_FLUSH) == Z_OK && !z->stream.avail_in ? 0 : -1;
+    return step(z) == Z_OK && !z->stream.avail_in ? 0 : -1;
 }
 
 long inflate_some(struct inflate *z, const char **in, size_t *in_len, char *out, size_t out_len)
@@ -64,7 +72,7 @@ long inflate_some(struct inflate *z, const char **in, size_t *in_len, char *out,
     z->stream.avail_in = (uInt)*in_len;
     z->stream.next_out = (Bytef *)out;
     z->stream.avail_out = (uInt)out_len;
-    int rc = inflate(&z->stream, Z_NO_FLUSH);
+    int rc = step(z);
     if (rc == Z_DATA_ERROR && !z->gzip && !z->raw && z->stream.total_in <= 2)
         return begin_raw(z, before == 1) ? -1 : inflate_some(z, in, in_len, out, out_len);
     *in += *in_len - z->stream.avail_in;

@@ -7,7 +7,7 @@
 struct inflate;
 
 /* Gives a decoder for a Content-Encoding, or NULL: not one of ours (then the body is kept as it
- * is), or no memory. */
+ * is). Without memory the process ends in words. */
 struct inflate *inflate_open(const char *encoding);
 void inflate_close(struct inflate *z);
 

@@ -27,11 +27,15 @@ static void hang_up(struct outlets *os, struct outlet *o)
 
 static void dial(struct outlets *os, struct outlet *o)
 {
+    bool said = o->unreachable;
+    o->dialed_ms = clock_ms();
     o->wire = wire_open(WIRE_TO_INTAKE, o->intake, (struct wire_limits){os->hwm, MSG_HEAD_MOST});
-    if (!o->wire || loop_watch(os->loop, wire_fd(o->wire), LOOP_READ, wake, o->wire)) {
+    o->unreachable = !o->wire || loop_watch(os->loop, wire_fd(o->wire), LOOP_READ, wake, o->wire);
+    if (!o->unreachable)
+        return;
+    if (!said)
         say(SAY_WARN, "cannot reach the uploader at %s: %s", o->intake, wire_strerror(errno));
-        wire_close(&o->wire, 0);
-    }
+    wire_close(&o->wire, 0);
 }
 
 static struct outlet *find(struct outlets *os, uint64_t member)
@@ -286,6 +290,8 @@ void outlets_turn(struct outlets *os)
             dial(os, o);
             o->mark_moved_ms = now;
         }
+        if (!o->wire && clock_ms() - o->dialed_ms >= beat_ms)
+            dial(os, o);
         int64_t pause_ms = o->leaving && !o->open ? beat_ms / 10 : beat_ms;
         if (o->wire && clock_ms() - o->sent_ms >= pause_ms && flush(os, o))
             send_idle(os, o);

@@ -18,7 +18,9 @@
 struct outlet {
     uint64_t member;
     char intake[PLACE_MAX];
-    struct wire *wire;        /* owned */
+    struct wire *wire;        /* owned; NULL: unreachable */
+    bool unreachable;         /* said; tried again each beat */
+    int64_t dialed_ms;        /* clock; when it was tried */
     bool leaving, reading;    /* as the news say */
     bool listed;              /* in the news just read */
     bool full;                /* refused a message this turn */
@@ -66,7 +68,8 @@ void outlets_flush(struct outlets *os);
 /* How long the loop may sleep before it should do so again. */
 int64_t outlets_sleep_ms(const struct outlets *os);
 
-/* Once a turn: idle pipes get a message a beat, so that marks move; stuck ones a new socket. */
+/* Once a turn: idle pipes get a message a beat, so that marks move; stuck ones and those that could
+ * not be had a new socket. */
 void outlets_turn(struct outlets *os);
 /* Objects sent whole and not known to be read. */
 uint32_t outlets_sent(const struct outlets *os);

@@ -2,11 +2,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "fetcher/inflate.h"
 #include "lib/say.h"
+#include "lib/table.h"
 
 enum {
     FIRST_BLOCK_BYTES = 16384,  /* of a body whose length was not said */
@@ -46,6 +46,14 @@ struct transfer {
 static const char *key_of(const struct transfer *t)
 {
     return t->url + t->url_len + 1;
+}
+
+static char *copy_text(const char *s)
+{
+    char *copy = strdup(s);
+    if (!copy)
+        say_die(EXIT_TEMP, "out of memory");
+    return copy;
 }
 
 static void set_blocked(struct transfer *t, bool blocked)
@@ -142,8 +150,8 @@ static int ship(struct transfer *t, bool last)
     if (!t->block && !(t->block = malloc(OUTLET_HEAD_ROOM)))
         say_die(EXIT_TEMP, "out of memory");
     if (last) {
-        if (t->digest) /* once: there may be no room now */
-            digest_text(t->digest, t->digest_text);
+        if (t->digest && digest_text(t->digest, t->digest_text)) /* once: there may be no room now */
+            say_die(EXIT_TEMP, "no digest: out of memory");
         digest_close(t->digest);
         t->digest = NULL;
         c.digest = msg_text(t->digest_text);
@@ -259,7 +267,7 @@ static enum xfer_verdict begin_body(struct transfer *t)
         return XFER_ABORT;
     }
     if (head.content_type)
-        t->content_type = strdup(head.content_type);
+        t->content_type = copy_text(head.content_type);
     if (head.content_encoding)
         t->inflate = inflate_open(head.content_encoding);
     return XFER_TOOK;
@@ -314,7 +322,7 @@ static void on_end(void *arg, const struct xfer_end *e)
     t->response_code = (uint64_t)e->code;
     t->time_us = (uint64_t)e->time_us;
     if (e->url_effective)
-        t->url_effective = strdup(e->url_effective);
+        t->url_effective = copy_text(e->url_effective);
     if (t->discard && e->class && strcmp(e->class, "http")) {
         report_failed(t, "http", "an error status, and a long body", e->code >= 500, 0);
         free_transfer(t);

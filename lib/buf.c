@@ -19,7 +19,7 @@ void buf_free(struct buf *b)
     *b = (struct buf){.max_bytes = b->max_bytes};
 }
 
-int buf_reserve(struct buf *b, size_t extra)
+static int grow(struct buf *b, size_t extra)
 {
     if (extra > b->max_bytes || b->len > b->max_bytes - extra) {
         errno = ENOBUFS;
@@ -39,6 +39,14 @@ int buf_reserve(struct buf *b, size_t extra)
     b->data = data;
     b->room = room;
     return 0;
+}
+
+int buf_reserve(struct buf *b, size_t extra)
+{
+    if (grow(b, extra) == 0)
+        return 0;
+    b->failed = true;
+    return -1;
 }
 
 int buf_add(struct buf *b, const void *data, size_t len)

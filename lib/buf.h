@@ -11,6 +11,7 @@ struct buf {
     size_t len;        /* bytes in use */
     size_t room;       /* bytes allocated */
     size_t max_bytes;  /* never grows past this */
+    bool failed;       /* something was to be added and was not: one look after many calls is enough */
 };
 
 struct buf buf_make(size_t max_bytes);

@@ -1,6 +1,8 @@
 #include "lib/digest.h"
 
+#include <errno.h>
 #include <openssl/evp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@ struct digest {
     enum digest_kind kind;
     EVP_MD_CTX *evp;
     XXH3_state_t *xxh;
+    bool bad;  /* libcrypto could not go on */
 };
 
 int digest_kind(const char *name, size_t len)
@@ -47,6 +50,7 @@ struct digest *digest_open(enum digest_kind kind)
     if (kind != DIGEST_NONE && !d->xxh &&
         (!d->evp || !EVP_DigestInit_ex(d->evp, algorithm(kind), NULL))) {
         digest_close(d);
+        errno = ENOMEM; /* libcrypto does not say */
         return NULL;
     }
     digest_reset(d);
@@ -57,19 +61,18 @@ void digest_reset(struct digest *d)
 {
     if (d->xxh)
         XXH3_128bits_reset(d->xxh);
-    if (d->evp)
-        EVP_DigestInit_ex(d->evp, NULL, NULL);
+    d->bad = d->evp && !EVP_DigestInit_ex(d->evp, NULL, NULL);
 }
 
 void digest_add(struct digest *d, const void *data, size_t len)
 {
     if (d->xxh)
         XXH3_128bits_update(d->xxh, data, len);
-    if (d->evp)
-        EVP_DigestUpdate(d->evp, data, len);
+    if (d->evp && !EVP_DigestUpdate(d->evp, data, len))
+        d->bad = true;
 }
 
-void digest_text(struct digest *d, char out[DIGEST_TEXT])
+int digest_text(struct digest *d, char out[DIGEST_TEXT])
 {
     unsigned char raw[EVP_MAX_MD_SIZE];
     unsigned len = 0;
@@ -78,16 +81,22 @@ void digest_text(struct digest *d, char out[DIGEST_TEXT])
         XXH128_canonicalFromHash((XXH128_canonical_t *)raw, XXH3_128bits_digest(d->xxh));
         len = sizeof(XXH128_canonical_t);
     } else if (d->evp) {
-        EVP_DigestFinal_ex(d->evp, raw, &len);
-    } else {
-        return;
+        if (!EVP_DigestFinal_ex(d->evp, raw, &len))
+            d->bad = true;
     }
+    if (d->bad) {
+        errno = ENOMEM;
+        return -1;
+    }
+    if (!len)
+        return 0;
     int at = snprintf(out, DIGEST_TEXT, "%s:", names[d->kind]);
     for (unsigned i = 0; i < len; i++) {
         out[at++] = "0123456789abcdef"[raw[i] >> 4];
         out[at++] = "0123456789abcdef"[raw[i] & 15];
     }
     out[at] = '\0';
+    return 0;
 }
 
 void digest_close(struct digest *d)

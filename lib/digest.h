@@ -14,11 +14,12 @@ struct digest;
  * of ours. */
 int digest_kind(const char *name, size_t len);
 
-/* Gives a running digest, or NULL without memory. DIGEST_NONE's text is "". */
+/* Gives a running digest, or NULL with errno. */
 struct digest *digest_open(enum digest_kind kind);
 /* Starts over, so that one can serve many bodies. */
 void digest_reset(struct digest *d);
 void digest_add(struct digest *d, const void *data, size_t len);
-void digest_text(struct digest *d, char out[DIGEST_TEXT]);
+/* "" of DIGEST_NONE. 0, or -1 with errno: something failed on the way, and there is none. */
+int digest_text(struct digest *d, char out[DIGEST_TEXT]);
 void digest_close(struct digest *d);
 #endif

@@ -6,7 +6,7 @@
 
 enum { ID_RUN_BYTES = 16 };
 
-/* Fills `out`; ends the process if the kernel has no randomness to give. */
+/* Fills `out`; ends the process in words if the kernel has no randomness to give. */
 void id_random(void *out, size_t len);
 
 /* A member's number: 64 random bits, never 0. */

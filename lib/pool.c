@@ -1,5 +1,6 @@
 #include "lib/pool.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -55,6 +56,14 @@ static struct job *take_one(struct queue *q)
     return job;
 }
 
+/* Where that fails the loop takes in what is done on its next turn, a beat later at most. */
+static void ring(struct pool *p)
+{
+    uint64_t one = 1;
+    ssize_t n = write(p->event_fd, &one, sizeof one);
+    (void)n;
+}
+
 static void *work(void *arg)
 {
     struct pool *p = arg;
@@ -73,10 +82,8 @@ static void *work(void *arg)
         pthread_mutex_lock(&p->lock);
         put(&p->done, job, &job->next);
         p->done_count++;
-        uint64_t one = 1;
-        if ((p->done_count == DONE_ENOUGH || !p->todo.head) &&
-            write(p->event_fd, &one, sizeof one) != sizeof one)
-            abort(); /* an eventfd at its limit: cannot be */
+        if (p->done_count == DONE_ENOUGH || !p->todo.head)
+            ring(p);
     }
     pthread_mutex_unlock(&p->lock);
     return NULL;
@@ -95,14 +102,15 @@ struct pool *pool_open(int threads)
     take_all(&p->done);
     take_all(&p->fresh);
     p->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    while (p->event_fd >= 0 && p->count < threads &&
-           pthread_create(&p->threads[p->count], NULL, work, p) == 0)
+    int err = p->event_fd < 0 ? errno : 0; /* pthread_create() gives it, and leaves errno alone */
+    while (!err && p->count < threads &&
+           !(err = pthread_create(&p->threads[p->count], NULL, work, p)))
         p->count++;
-    if (p->count < threads) {
-        pool_close(p);
-        return NULL;
-    }
-    return p;
+    if (!err)
+        return p;
+    pool_close(p);
+    errno = err;
+    return NULL;
 }
 
 void pool_stop(struct pool *p)

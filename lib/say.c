@@ -32,7 +32,8 @@ static void put(enum say_level level, char *text)
     for (char *c = text; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
             *c = '?';
-    struct buf line = buf_make((size_t)LINE_MAX_BYTES * 8);
+    char space[LINE_MAX_BYTES * 8]; /* not from the heap: it may be what we have to speak of */
+    struct buf line = {.data = space, .room = sizeof space, .max_bytes = sizeof space};
     int bad = as_json ? buf_addf(&line, "{\"level\":\"%s\",\"who\":\"%s\",\"pid\":%d,\"msg\":",
                                  names[level], me, (int)getpid()) ||
                             json_string(&line, text, strlen(text)) || buf_adds(&line, "}\n")
@@ -41,7 +42,6 @@ static void put(enum say_level level, char *text)
         ssize_t n = write(STDERR_FILENO, line.data, line.len);
         (void)n; /* a lost log line is not worth dying for */
     }
-    buf_free(&line);
 }
 
 static void vsay(enum say_level level, const char *format, va_list ap)

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "lib/say.h"
+
 enum {
     ENDPOINT_MAX = 256,
     BACKLOG = 1024,           /* many workers start at once */
@@ -121,9 +123,19 @@ bool wire_ready(struct wire *w)
     return events & (w->push ? ZMQ_POLLOUT : ZMQ_POLLIN);
 }
 
+/* Of a socket that is in order libzmq has no other errors but want of memory; that is not waited
+ * for. */
+static void must_pass(const char *what)
+{
+    if (errno != EAGAIN && errno != EINTR)
+        say_die(EXIT_TEMP, "cannot %s a message: %s", what, zmq_strerror(errno));
+}
+
 static int sent(int rc)
 {
-    return rc >= 0 ? 1 : errno == EAGAIN || errno == EINTR ? 0 : -1;
+    if (rc < 0)
+        must_pass("send");
+    return rc >= 0;
 }
 
 int wire_send(struct wire *w, const void *data, size_t len)
@@ -135,17 +147,14 @@ int wire_send_two(struct wire *w, const void *a, size_t a_len, const void *b, si
 {
     zmq_msg_t m;
     if (zmq_msg_init_size(&m, a_len + b_len))
-        return -1;
+        must_pass("send");
     char *at = zmq_msg_data(&m);
     memcpy(at, a, a_len);
     if (b_len)
         memcpy(at + a_len, b, b_len);
     int got = sent(zmq_msg_send(&m, w->socket, ZMQ_DONTWAIT));
-    if (got == 1)
-        return 1;
-    int err = errno;
-    zmq_msg_close(&m);
-    errno = err;
+    if (!got)
+        zmq_msg_close(&m);
     return got;
 }
 
@@ -164,27 +173,24 @@ int wire_send_block(struct wire *w, void *block, const void *data, size_t len)
     zmq_msg_t m;
     union { const void *c; void *v; } bytes = {.c = data};
     if (zmq_msg_init_data(&m, bytes.v, len, free_block, block))
-        return -1;
+        must_pass("send");
     int got = sent(zmq_msg_send(&m, w->socket, ZMQ_DONTWAIT));
-    if (got == 1)
+    if (got)
         return 1;
-    int err = errno;
     given_back = block;
     zmq_msg_close(&m);
     given_back = NULL;
-    errno = err;
-    return got;
+    return 0;
 }
 
 int wire_recv(struct wire *w, struct frame *out)
 {
     zmq_msg_t *m = (zmq_msg_t *)out->hold;
     zmq_msg_init(m);
-    int rc = zmq_msg_recv(m, w->socket, ZMQ_DONTWAIT);
-    if (rc < 0) {
-        int got = sent(rc);
+    if (zmq_msg_recv(m, w->socket, ZMQ_DONTWAIT) < 0) {
+        must_pass("receive");
         zmq_msg_close(m);
-        return got;
+        return 0;
     }
     out->data = zmq_msg_data(m);
     out->len = zmq_msg_size(m);

@@ -52,14 +52,15 @@ int wire_fd(const struct wire *w);
 /* Can a PULL be read / a PUSH be written right now? */
 bool wire_ready(struct wire *w);
 
-/* 1 sent, 0 not now, -1 errno. Copies; `_two` joins its parts into one message. */
+/* 1 sent, 0 not now; what is worse (no memory) ends the process in words. Copies; `_two` joins its
+ * parts into one message. */
 int wire_send(struct wire *w, const void *data, size_t len);
 int wire_send_two(struct wire *w, const void *a, size_t a_len, const void *b, size_t b_len);
 /* The same without a copy: `block` (malloc'ed; the message is the `len` bytes at `data` inside
  * it) is taken on 1, and freed when libzmq is done with it. */
 int wire_send_block(struct wire *w, void *block, const void *data, size_t len);
 
-/* 1 got one (wire_release ends it), 0 nothing now, -1 errno. */
+/* 1 got one (wire_release ends it), 0 nothing now; what is worse ends the process in words. */
 int wire_recv(struct wire *w, struct frame *out);
 void wire_release(struct frame *f);
 /* Moves a frame (never copy the struct); `from` is empty then. Pointers into it change. */

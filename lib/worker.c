@@ -272,8 +272,11 @@ static int send(struct worker *w, struct msg *m)
     m->from = w->member;
     m->to = w->feeder_member;
     w->out.len = 0;
-    if (msg_write(&w->out, m))
+    if (msg_write(&w->out, m)) {
+        if (errno == ENOMEM)
+            say_die(EXIT_TEMP, "out of memory");
         return -1;
+    }
     return wire_send(w->feeder, w->out.data, w->out.len);
 }
 

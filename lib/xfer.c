@@ -1,6 +1,7 @@
 #include "lib/xfer.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <utlist.h>
 
 #include "lib/clock.h"
+#include "lib/say.h"
 #include "lib/slots.h"
 
 enum {
@@ -90,14 +92,27 @@ static int set_up_libcurl(int parallel)
 
 static void collect(struct xfers *p);
 
+/* Going on would be wrong: an event is gone that a transfer waits for, or the bytes are that were
+ * kept for a paused one, and its body would have a hole. */
+static void check(const char *why)
+{
+    if (why)
+        say_die(EXIT_TEMP, "libcurl: %s", why);
+}
+
+static void act(struct xfers *p, curl_socket_t fd, int what)
+{
+    int running;
+    CURLMcode rc = curl_multi_socket_action(p->multi, fd, what, &running);
+    check(rc ? curl_multi_strerror(rc) : NULL);
+}
+
 /* What has ended is collected at once, while its last bytes are in the cache. */
 static void on_fd(void *arg, int fd, int ready)
 {
     struct xfers *p = arg;
-    int running;
-    curl_multi_socket_action(p->multi, fd, (ready & LOOP_READ ? CURL_CSELECT_IN : 0) |
-                                               (ready & LOOP_WRITE ? CURL_CSELECT_OUT : 0),
-                             &running);
+    act(p, fd, (ready & LOOP_READ ? CURL_CSELECT_IN : 0) |
+                   (ready & LOOP_WRITE ? CURL_CSELECT_OUT : 0));
     collect(p);
 }
 
@@ -137,9 +152,9 @@ static int watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused
         loop_rest(p->loop, fd); /* the next request on it comes soon; close_socket() tells its end */
     else if (what == CURL_POLL_REMOVE)
         loop_unwatch(p->loop, fd);
-    else
-        loop_watch(p->loop, fd, (what & CURL_POLL_IN ? LOOP_READ : 0) |
-                                    (what & CURL_POLL_OUT ? LOOP_WRITE : 0), on_fd, p);
+    else if (loop_watch(p->loop, fd, (what & CURL_POLL_IN ? LOOP_READ : 0) |
+                                         (what & CURL_POLL_OUT ? LOOP_WRITE : 0), on_fd, p))
+        say_die(EXIT_TEMP, "epoll: %s", strerror(errno)); /* nobody would wake the transfer */
     if (what == CURL_POLL_IN)
         ack_at_once(fd);
     return 0;
@@ -200,39 +215,61 @@ static int close_socket(void *arg, curl_socket_t fd)
     return close(fd);
 }
 
-static void set_up(struct xfer *x)
+/* One that is not taken may be the one that keeps us from proxies or other protocols. */
+#define SET(option, value) bad |= curl_easy_setopt(x->easy, option, value) != CURLE_OK
+
+static int set_up(struct xfer *x)
 {
     const struct xfers *p = x->pool;
     const struct xfer_settings *s = &p->settings;
-    CURL *e = x->easy;
-    curl_easy_setopt(e, CURLOPT_PRIVATE, x);
-    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, x->error);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_PROXY, "");       /* never from the environment */
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);  /* else a hanging look-up is joined */
-    curl_easy_setopt(e, CURLOPT_CAPATH, NULL);    /* else the CA store is parsed per connection */
-    curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, 0L); /* else it is scanned per transfer */
+    int bad = 0;
+    SET(CURLOPT_PRIVATE, x);
+    SET(CURLOPT_ERRORBUFFER, x->error);
+    SET(CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_PROXY, "");       /* never from the environment */
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_QUICK_EXIT, 1L);  /* else a hanging look-up is joined */
+    SET(CURLOPT_CAPATH, NULL);    /* else the CA store is parsed per connection */
+    SET(CURLOPT_DNS_CACHE_TIMEOUT, 0L); /* else it is scanned per transfer */
     /* 7.88 stalls and truncates paused HTTP/2 streams (curl #11982 and others). */
-    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
-    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, s->max_redirects > 0 ? 1L : 0L);
-    curl_easy_setopt(e, CURLOPT_MAXREDIRS, (long)s->max_redirects);
-    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)s->connect_ms);
-    curl_easy_setopt(e, CURLOPT_USERAGENT, s->agent);
-    curl_easy_setopt(e, CURLOPT_HTTPHEADER, p->headers);
-    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
-    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(e, CURLOPT_HEADERDATA, x);
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, x);
-    curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
-    curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, p);
+    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
+    SET(CURLOPT_FOLLOWLOCATION, s->max_redirects > 0 ? 1L : 0L);
+    SET(CURLOPT_MAXREDIRS, (long)s->max_redirects);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)s->connect_ms);
+    SET(CURLOPT_USERAGENT, s->agent);
+    SET(CURLOPT_HTTPHEADER, p->headers);
+    SET(CURLOPT_WRITEFUNCTION, on_body);
+    SET(CURLOPT_WRITEDATA, x);
+    SET(CURLOPT_HEADERFUNCTION, on_header);
+    SET(CURLOPT_HEADERDATA, x);
+    SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    SET(CURLOPT_OPENSOCKETDATA, x);
+    SET(CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+    SET(CURLOPT_CLOSESOCKETDATA, p);
+    return bad ? -1 : 0;
 }
 
 /* The pool. */
+
+static int add_header(struct xfers *p, const char *line)
+{
+    struct curl_slist *longer = curl_slist_append(p->headers, line);
+    if (!longer)
+        return -1;
+    p->headers = longer;
+    return 0;
+}
+
+static int add_headers(struct xfers *p)
+{
+    const struct opt_list *list = p->settings.headers;
+    for (int i = 0; i < list->count; i++)
+        if (add_header(p, list->items[i]))
+            return -1;
+    return p->settings.compressed ? add_header(p, "Accept-Encoding: gzip, deflate") : 0;
+}
 
 struct xfers *xfers_open(struct loop *loop, const struct xfer_settings *s,
                          const struct xfer_calls *calls)
@@ -240,6 +277,7 @@ struct xfers *xfers_open(struct loop *loop, const struct xfer_settings *s,
     struct xfers *p = calloc(1, sizeof *p);
     if (!p || set_up_libcurl(s->parallel) || !(p->multi = curl_multi_init())) {
         free(p);
+        errno = ENOMEM; /* libcurl does not say */
         return NULL;
     }
     p->loop = loop;
@@ -247,10 +285,11 @@ struct xfers *xfers_open(struct loop *loop, const struct xfer_settings *s,
     p->calls = *calls;
     p->due_ms = -1;
     p->looked_ms = clock_ms();
-    for (int i = 0; i < s->headers->count; i++)
-        p->headers = curl_slist_append(p->headers, s->headers->items[i]);
-    if (s->compressed)
-        p->headers = curl_slist_append(p->headers, "Accept-Encoding: gzip, deflate");
+    if (add_headers(p)) {
+        xfers_close(p);
+        errno = ENOMEM;
+        return NULL;
+    }
     curl_multi_setopt(p->multi, CURLMOPT_SOCKETFUNCTION, watch);
     curl_multi_setopt(p->multi, CURLMOPT_SOCKETDATA, p);
     curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, set_timer);
@@ -285,6 +324,20 @@ void xfers_close(struct xfers *p)
     slots_close(&buffers);
 }
 
+static struct xfer *make(struct xfers *p)
+{
+    struct xfer *x = calloc(1, sizeof *x);
+    if (!x)
+        return NULL;
+    x->pool = p;
+    x->easy = curl_easy_init();
+    if (x->easy && set_up(x) == 0)
+        return x;
+    curl_easy_cleanup(x->easy);
+    free(x);
+    return NULL;
+}
+
 struct xfer *xfer_start(struct xfers *p, const char *url, void *arg)
 {
     struct xfer *x = p->spare;
@@ -292,13 +345,9 @@ struct xfer *xfer_start(struct xfers *p, const char *url, void *arg)
         LL_DELETE(p->spare, x);
         *x = (struct xfer){.pool = p, .easy = x->easy};
     } else {
-        x = calloc(1, sizeof *x);
-        if (!x || !(x->easy = curl_easy_init())) {
-            free(x);
+        x = make(p);
+        if (!x)
             return NULL;
-        }
-        x->pool = p;
-        set_up(x);
     }
     x->arg = arg;
     DL_APPEND(p->active, x);
@@ -329,7 +378,8 @@ void xfer_head(struct xfer *x, struct xfer_head *head)
 void xfer_resume(struct xfer *x)
 {
     x->paused = false;
-    curl_easy_pause(x->easy, CURLPAUSE_CONT);
+    CURLcode rc = curl_easy_pause(x->easy, CURLPAUSE_CONT);
+    check(rc == CURLE_OUT_OF_MEMORY ? curl_easy_strerror(rc) : NULL); /* others are body()'s verdict */
 }
 
 void xfer_cancel(struct xfer *x)
@@ -447,10 +497,9 @@ static void look_at_limits(struct xfers *p)
 
 void xfers_turn(struct xfers *p)
 {
-    int running;
     if (p->due_ms >= 0 && clock_ms() >= p->due_ms) {
         p->due_ms = -1;
-        curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+        act(p, CURL_SOCKET_TIMEOUT, 0);
     }
     collect(p);
     look_at_limits(p);

@@ -57,7 +57,7 @@ struct xfer_calls {
     void (*end)(void *arg, const struct xfer_end *e);
 };
 
-/* Gives a pool (xfers_close ends it and what runs in it, silently), or NULL. */
+/* Gives a pool (xfers_close ends it and what runs in it, silently), or NULL with errno. */
 struct xfers *xfers_open(struct loop *loop, const struct xfer_settings *s,
                          const struct xfer_calls *calls);
 void xfers_close(struct xfers *p);

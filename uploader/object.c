@@ -1,13 +1,14 @@
 #include "uploader/object.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "lib/say.h"
 #include "lib/sum.h"
+#include "lib/table.h"
 
 /* A message's bytes, kept while a piece of it is needed. The loop's thread counts. */
 struct parcel {
@@ -167,8 +168,10 @@ static void report_failed(struct objects *all, uint64_t d, uint64_t task, const 
     worker_outcome(all->worker, false, &out);
 }
 
+/* After the commit, never before. */
 static void report_stored(struct object *o)
 {
+    assert(o->complete && o->commit && !o->err && !o->handle);
     struct msg_outcome out = {.d = o->d, .task = o->task, .key = msg_text(o->key),
                               .bytes = o->result.bytes, .existing = o->result.existing,
                               .fetcher = o->fetcher, .response_code = o->response_code,
@@ -304,6 +307,7 @@ static const char *wrong(const struct object *o, const struct msg_chunk *c, uint
 
 static void add_piece(struct object *o, struct parcel *parcel, const struct msg_chunk *c)
 {
+    assert(o->d == c->d && !o->refused);
     struct piece *p = malloc(sizeof *p);
     if (!p)
         say_die(EXIT_TEMP, "out of memory");

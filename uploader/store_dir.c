@@ -76,6 +76,23 @@ static void probe(struct dir *d)
     close(fd);
 }
 
+static int sync_directory(int dirfd, const char *path)
+{
+    int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int bad = fd < 0 || fsync(fd) ? -1 : 0;
+    int err = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = err;
+    return bad;
+}
+
+/* Where we may not read what our directory lies in, we have not made it, either. */
+static int sync_own_name(int fd)
+{
+    return sync_directory(fd, "..") && errno != EACCES ? -1 : 0;
+}
+
 static void *dir_open(const char *path, const struct store_settings *s)
 {
     if (mkdir(path, 0777) && errno != EEXIST) {
@@ -83,7 +100,7 @@ static void *dir_open(const char *path, const struct store_settings *s)
         return NULL;
     }
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, 0)) {
+    if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, 0) || (s->fsync && sync_own_name(fd))) {
         say(SAY_ERROR, "dir:%s: %s", path, strerror(errno));
         if (fd >= 0)
             close(fd);
@@ -229,7 +246,8 @@ static int replace(struct file *f, uint64_t unique)
     return 0;
 }
 
-/* Size and digest of what is there. */
+/* Size and digest of what is there. With --fsync it is made durable: an uploader without may have
+ * put it there a moment ago. */
 static int describe(const struct file *f, struct store_commit *r)
 {
     int fd = openat(f->parent->fd, f->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -242,9 +260,9 @@ static int describe(const struct file *f, struct store_commit *r)
         digest_add(d, copy, (size_t)n);
         r->bytes += (uint64_t)n;
     }
+    if (n == 0 && ((f->dir->settings.fsync && fdatasync(fd)) || digest_text(d, r->digest)))
+        n = -1;
     int err = errno;
-    if (n == 0)
-        digest_text(d, r->digest);
     if (fd >= 0)
         close(fd);
     digest_close(d);
@@ -262,17 +280,6 @@ static int put(struct file *f, struct store_commit *r)
     return bad;
 }
 
-static int sync_parent(const struct file *f)
-{
-    int fd = openat(f->parent->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int bad = fd < 0 || fsync(fd);
-    int err = errno;
-    if (fd >= 0)
-        close(fd);
-    errno = err;
-    return bad;
-}
-
 /* All bytes are under way before the first is waited for, and each directory is synced once: the
  * file system's journal then takes a group as it takes one. The bytes go first: a name that
  * outlives its bytes would be a torn object. Errors of a sync are final (fsync(2), "EIO"). */
@@ -285,17 +292,50 @@ static void sync_bytes(struct store_commit *v, int count)
             v[i].err = errno;
 }
 
+/* The directories that a commit has synced. */
+struct synced {
+    int count;
+    const struct parent *dirs[2 * STORE_GROUP_MOST];
+    int errs[2 * STORE_GROUP_MOST];
+};
+
+/* 0 or errno. Beyond the room of the list a directory is synced more than once. */
+static int sync_once(struct synced *s, const struct parent *p)
+{
+    for (int i = 0; i < s->count; i++)
+        if (s->dirs[i] == p)
+            return s->errs[i];
+    int err = sync_directory(p->fd, ".") ? errno : 0;
+    if (s->count < 2 * STORE_GROUP_MOST) {
+        s->dirs[s->count] = p;
+        s->errs[s->count++] = err;
+    }
+    return err;
+}
+
+/* A directory's sync does not cover its own name, and whoever made it may have died before that
+ * was durable: so the first of its objects waits for what is above it, too. */
+static int sync_way(struct synced *s, struct parent *p)
+{
+    if (!p->up || p->durable)
+        return 0;
+    int err = sync_once(s, p->up);
+    if (!err)
+        err = sync_way(s, p->up);
+    p->durable = !err;
+    return err;
+}
+
 static void sync_names(struct store_commit *v, int count)
 {
-    int errs[STORE_GROUP_MOST];
+    struct synced s = {0};
     for (int i = 0; i < count; i++) {
-        const struct file *f = v[i].object;
-        int first = 0; /* of its directory */
-        while (((struct file *)v[first].object)->parent != f->parent)
-            first++;
-        errs[i] = first < i ? errs[first] : sync_parent(f) ? errno : 0;
+        struct parent *p = ((struct file *)v[i].object)->parent;
+        int err = sync_once(&s, p);
+        if (!err)
+            err = sync_way(&s, p);
         if (!v[i].err)
-            v[i].err = errs[i];
+            v[i].err = err;
     }
 }
 

@@ -5,13 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #include "lib/heap.h"
 #include "lib/opt.h"
 #include "lib/pool.h"
 #include "lib/say.h"
 #include "lib/stop.h"
+#include "lib/table.h"
 #include "lib/wire.h"
 #include "lib/worker.h"
 #include "uploader/object.h"
@@ -269,9 +269,9 @@ static void open_all(struct uploader *u, int argc, char **argv)
     struct worker_role mine = role;
     char at[PLACE_MAX], bind_to[PLACE_MAX], public[PLACE_MAX];
     const char *place;
-    uint64_t member = id_member();
     int first = opt_parse(&program, argc, argv);
     say_setup("uploader", SAY_INFO, false);
+    uint64_t member = id_member();
     if (argc - first != 1)
         say_die(EXIT_USAGE, "give one DEST, such as dir:out (uploader --help says more)");
     u->objects.ops = store_find(argv[first], &place);
@@ -307,9 +307,10 @@ static void open_all(struct uploader *u, int argc, char **argv)
                               .min_free_bytes = settings.min_free_bytes};
     u->objects.space = &u->space;
     objects_open(&u->objects);
-    loop_watch(u->loop, u->stop_fd, LOOP_READ, wake, NULL);
-    loop_watch(u->loop, wire_fd(u->intake), LOOP_READ, wake, u->intake);
-    loop_watch(u->loop, pool_fd(u->pool), LOOP_READ, wake, NULL);
+    if (loop_watch(u->loop, u->stop_fd, LOOP_READ, wake, NULL) ||
+        loop_watch(u->loop, wire_fd(u->intake), LOOP_READ, wake, u->intake) ||
+        loop_watch(u->loop, pool_fd(u->pool), LOOP_READ, wake, NULL))
+        say_die(EXIT_TEMP, "epoll: %s", strerror(errno));
 }
 
 static void close_all(struct uploader *u)

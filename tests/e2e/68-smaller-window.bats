@@ -12,20 +12,21 @@ start_feeder() {
     until_true 10 test -s ready
 }
 
+# On a machine so slow that a checkpoint came first it has done all, and ended.
 kill_feeder() {
-    kill -9 "$FEEDER"
+    kill -9 "$FEEDER" || :
     wait "$FEEDER" || :
 }
 
 @test "a smaller window than before, and killed: what lies beyond it is not done twice" {
     start_origin
-    { make_list 20 100 '?wait=6000'; make_list 400 200; } > urls
+    { make_list 20 100 '?wait=2000'; make_list 400 200; } > urls
     start_uploader dir:out
     start_fetcher -j 50
     start_feeder
     until_true 10 lines_at_least 400 j/manifest.jsonl
     kill_feeder
-    kill -9 "$FETCHER" # or it would bring what the window has no room for
+    kill -9 "$FETCHER" || : # or it would bring what the window has no room for
     start_feeder --window 5
     start_fetcher
     until_true 30 lines_at_least 405 j/manifest.jsonl

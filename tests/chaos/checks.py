@@ -185,7 +185,7 @@ class Checks:
         return tries * line.requests if line else 0
 
     def count_requests(self) -> None:
-        """A try that was lost leaves no trace in the manifest, but its request one at the origin."""
+        """A lost try leaves no trace in the manifest, but its request does at the origin."""
         counts = self.run.counts
         asked = self.origin.requests()
         told = sum(self.requests_of(r, max(r.get("tries", 1), 1)) for r in self.records)

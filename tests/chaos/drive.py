@@ -102,10 +102,9 @@ class Run:
                 self.worker_left(process, status)
 
     def feeder_ended(self, process: Process, status: int) -> None:
-        if process.killed and status == -signal.SIGKILL:
-            return  # its successor is due
-        if process.died_as_told() and status < 0:
-            self.resume(0.1)
+        if status < 0 and process.died_as_told():
+            if not process.killed:  # else its successor is due
+                self.resume(0.1)
             return
         self.feeder_status = status
         if status == STOPPED and process.asked:
@@ -115,8 +114,13 @@ class Run:
             self.complain(f"{process.name} ended with status {status}")
 
     def resume(self, pause_s: float) -> None:
-        self.counts["feeder resumed"] += 1
-        self.later(pause_s, lambda: self.start("feeder"))
+        """The same command again, once, whatever it was that has ended it."""
+        self.later(pause_s, self.resume_now)
+
+    def resume_now(self) -> None:
+        if not self.fleet.alive("feeder"):
+            self.counts["feeder resumed"] += 1
+            self.start("feeder")
 
     def worker_left(self, process: Process, status: int) -> None:
         """By itself: with a stopped feeder, or because it was asked to. The run goes on."""

@@ -71,7 +71,7 @@ class Fleet:
     def __init__(self, plan: Plan, programs: Path, directory: Path):
         self.plan, self.programs, self.directory = plan, programs, directory
         self.at = f"tcp://127.0.0.1:{free_port()}" if plan.tcp else f"ipc://{directory}/at/feeder"
-        self.sanitized = "san" in programs.parent.name  # which does not mix with a preloaded library
+        self.sanitized = "san" in programs.parent.name  # no preloaded library goes with that
         self.processes: list[Process] = []
         self.started = {"origin": 0, "feeder": 0, "fetcher": 0, "uploader": 0}
         self.journal = self.directory / "journal" if plan.journal else None
@@ -89,7 +89,8 @@ class Fleet:
             at.append("--stay")
         if role == "fetcher":
             return at + ["--allow-net", "loopback", "--speed-time", str(STALL_S),
-                         "--max-filesize", MOST_FILE, "--max-redirs", str(MOST_HOPS)] + plan.fetcher_options
+                         "--max-filesize", MOST_FILE, "--max-redirs", str(MOST_HOPS)] + \
+                plan.fetcher_options
         if role == "uploader":
             return at + plan.uploader_options + ["dir:out"]
         journal = ["--journal", str(self.journal)] if self.journal else []

@@ -17,7 +17,7 @@
 
 enum {
     READ_BYTES = 65536,
-    MANIFEST_LINE_MOST = 8 * INPUT_LINE_MOST,  /* a URL's bytes may be six each in it */
+    MANIFEST_LINE_MOST = 1 << 20,              /* texts of 64 KiB, whose bytes may be six each */
     CUT_BYTES = 200,
     SAMPLE_BYTES = 65536,                      /* of a file's identity, at either end */
 };

@@ -55,12 +55,23 @@ static int open_file(const struct journal *j, const char *name, int flags)
     return fd;
 }
 
+/* A directory that was just made is no more durable than its name. */
+static int sync_name(int dir_fd)
+{
+    int up = openat(dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int bad = up < 0 || fsync(up), err = errno;
+    if (up >= 0)
+        close(up);
+    errno = err;
+    return bad ? -1 : 0;
+}
+
 static void open_files(struct journal *j)
 {
-    if (mkdir(j->path, 0700) && errno != EEXIST)
-        say_die(say_status(errno), "%s: %s", j->path, strerror(errno));
-    j->dir_fd = open(j->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (j->dir_fd < 0)
+    bool made = mkdir(j->path, 0700) == 0;
+    if (made || errno == EEXIST)
+        j->dir_fd = open(j->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (j->dir_fd < 0 || (made && sync_name(j->dir_fd)))
         say_die(say_status(errno), "%s: %s", j->path, strerror(errno));
     if (is_foreign(j->dir_fd))
         say_die(EXIT_UNUSABLE, "%s: is no journal and not empty: give a directory of its own",
@@ -316,7 +327,7 @@ void journal_open(struct journal *j, const char *path, const struct journal_of *
 {
     struct checkpoint c = {0};
     size_t len = 0;
-    *j = (struct journal){.path = path, .text = buf_make(SIZE_MAX / 2), .job.run = save};
+    *j = (struct journal){.path = path, .dir_fd = -1, .text = buf_make(SIZE_MAX / 2), .job.run = save};
     open_files(j);
     char *text = read_checkpoint(j, &len);
     load(j, &c, text, len);
@@ -329,7 +340,9 @@ void journal_open(struct journal *j, const char *path, const struct journal_of *
         say_die(EXIT_TEMP, "cannot start: %s", strerror(errno));
     if (manifest_flush(of->manifest) != 1) /* failed lines, put back */
         die(path, "failed");
-    if (!j->finished && (!save_now(j, ": make room, and run this again") || j->err))
+    /* Without a checkpoint only the manifest tells whether it is the right list: that comes first. */
+    bool judged = j->epoch > 1 || !j->replay.settled;
+    if (!j->finished && judged && (!save_now(j, ": make room, and run this again") || j->err))
         exit(EXIT_UNUSABLE); /* said */
 }
 

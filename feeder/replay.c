@@ -45,11 +45,13 @@ static void make_room(struct replay *r, uint64_t index)
     if (index < r->count)
         return;
     size_t count = (index + 1) * 2;
-    uint32_t *marks = realloc(r->marks, count * sizeof *marks);
+    uint32_t *marks = calloc(count, sizeof *marks); /* a damaged number may leave most untouched */
     if (!marks)
         say_die(EXIT_TEMP, "out of memory: the manifest settles line %llu",
                 (unsigned long long)(r->base + 1 + index));
-    memset(marks + r->count, 0, (count - r->count) * sizeof *marks);
+    if (r->count)
+        memcpy(marks, r->marks, r->count * sizeof *marks);
+    free(r->marks);
     r->marks = marks;
     r->count = count;
 }

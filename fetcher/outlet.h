@@ -41,6 +41,7 @@ struct outlets {
     struct worker *worker;    /* borrowed */
     int hwm;
     struct outlet *list;      /* owned */
+    int64_t news_ms;          /* patience; of the last news */
     uint64_t next_n;          /* one count for all: it rises for each, whatever is forgotten */
     struct buf head;          /* a message's map being written */
     /* Objects given to `o`, in `sent` too, are lost (it is gone, or its link was cut). */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/say.h"
 #include "lib/sum.h"
 
@@ -25,7 +26,7 @@ static const char CHECKPOINT[] = "checkpoint", TEMPORARY[] = "checkpoint.tmp";
 
 static void die(const char *path, const char *name)
 {
-    say_die(EXIT_UNUSABLE, "%s/%s: %s", path, name, strerror(errno));
+    say_die(say_status(errno), "%s/%s: %s", path, name, strerror(errno));
 }
 
 /* Opening. */
@@ -57,10 +58,10 @@ static int open_file(const struct journal *j, const char *name, int flags)
 static void open_files(struct journal *j)
 {
     if (mkdir(j->path, 0700) && errno != EEXIST)
-        say_die(EXIT_UNUSABLE, "%s: %s", j->path, strerror(errno));
+        say_die(say_status(errno), "%s: %s", j->path, strerror(errno));
     j->dir_fd = open(j->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (j->dir_fd < 0)
-        say_die(EXIT_UNUSABLE, "%s: %s", j->path, strerror(errno));
+        say_die(say_status(errno), "%s: %s", j->path, strerror(errno));
     if (is_foreign(j->dir_fd))
         say_die(EXIT_UNUSABLE, "%s: is no journal and not empty: give a directory of its own",
                 j->path);
@@ -115,11 +116,15 @@ static void load(struct journal *j, struct checkpoint *c, const char *text, size
         say(SAY_WARN, "%s/%s: %s: reading all of the manifest instead", j->path, CHECKPOINT, why);
 }
 
-static void shorten(int fd, uint64_t bytes, const char *path)
+/* To *bytes. A file that somebody has made shorter is left, and *bytes says so: else what is put
+ * back into it now would not be cut off at the next start, and be put back once more. */
+static void shorten(int fd, uint64_t *bytes, const char *path)
 {
     struct stat st;
-    if (fstat(fd, &st) || ((uint64_t)st.st_size > bytes && ftruncate(fd, (off_t)bytes)))
+    if (fstat(fd, &st) || ((uint64_t)st.st_size > *bytes && ftruncate(fd, (off_t)*bytes)))
         die(path, "failed");
+    if ((uint64_t)st.st_size < *bytes)
+        *bytes = (uint64_t)st.st_size;
 }
 
 static void restore_tasks(struct window *w, const struct checkpoint *c)
@@ -161,7 +166,9 @@ static int write_temporary(struct journal *j)
                     0600);
     if (fd < 0)
         return -1;
-    int bad = write_all(fd, j->text.data, j->text.len) || fsync(fd), err = errno;
+    int bad = FAULT_FAILS("feeder.journal.temporary.write");
+    bad = bad || write_all(fd, j->text.data, j->text.len) || fsync(fd);
+    int err = errno;
     if (close(fd) && !bad) {
         bad = 1;
         err = errno;
@@ -177,19 +184,27 @@ static void save(struct job *job)
     struct journal *j = (struct journal *)((char *)job - offsetof(struct journal, job));
     j->err = 0;
     j->final = true;
-    if (fdatasync(j->manifest_fd) || fdatasync(j->failed_fd)) {
+    int bad = FAULT_FAILS("feeder.journal.lines.sync");
+    if (bad || fdatasync(j->manifest_fd) || fdatasync(j->failed_fd)) {
         j->err = errno;
         return;
     }
+    FAULT("feeder.journal.lines.synced");
     j->final = false;
-    if (write_temporary(j) || renameat(j->dir_fd, TEMPORARY, j->dir_fd, CHECKPOINT)) {
+    bad = write_temporary(j);
+    FAULT("feeder.journal.temporary.written");
+    bad = bad || FAULT_FAILS("feeder.journal.rename");
+    if (bad || renameat(j->dir_fd, TEMPORARY, j->dir_fd, CHECKPOINT)) {
         j->err = errno;
         unlinkat(j->dir_fd, TEMPORARY, 0); /* on a full disk it would be in the manifest's way */
         return;
     }
+    FAULT("feeder.journal.renamed");
     j->final = true;
-    if (fsync(j->dir_fd))
+    bad = FAULT_FAILS("feeder.journal.directory.sync");
+    if (bad || fsync(j->dir_fd))
         j->err = errno;
+    FAULT("feeder.journal.saved");
 }
 
 static void list_tasks(const struct window *w, struct checkpoint *c)
@@ -232,6 +247,7 @@ static void describe(struct journal *j, const struct journal_of *of, bool comple
     assert(manifest_is_out(of->manifest));
     assert(c.ledger.fed == c.ledger.delivered + c.ledger.failed + of->window->size);
     snprintf(c.dest, sizeof c.dest, "%s", of->dest);
+    memcpy(j->text_dest, c.dest, sizeof j->text_dest);
     input_place(of->input, &c.place);
     list_lists(of->input, &c);
     list_tasks(of->window, &c);
@@ -247,6 +263,7 @@ static bool judge(struct journal *j, const char *if_full)
         j->next_ms = clock_ms() + SHARE * (clock_ms() - j->began_ms);
     if (!j->err) {
         j->saved_sum = j->text_sum;
+        memcpy(j->dest, j->text_dest, sizeof j->dest);
         if (j->complained)
             say(SAY_WARN, "%s: the checkpoint is written again", j->path);
         j->complained = false;
@@ -282,10 +299,11 @@ static void restore(struct journal *j, const struct journal_of *of, struct check
     else
         list_lists(of->input, c);
     replay_check(j->manifest_fd, c, path);
+    shorten(j->failed_fd, &c->failed_bytes, j->path);
     memcpy(c->run, j->run, sizeof c->run);
     c->epoch = j->epoch;
+    memcpy(j->text_dest, j->dest, sizeof j->text_dest);
     make_text(j, c);
-    shorten(j->failed_fd, c->failed_bytes, j->path);
     replay_open(&j->replay, j->manifest_fd, c, &m->failed, path);
     restore_tasks(of->window, c);
     m->ledger = c->ledger;
@@ -306,6 +324,7 @@ void journal_open(struct journal *j, const char *path, const struct journal_of *
     restore(j, of, &c);
     checkpoint_free(&c);
     free(text);
+    FAULT("feeder.journal.replayed");
     if (!(j->pool = pool_open(1)))
         say_die(EXIT_TEMP, "cannot start: %s", strerror(errno));
     if (manifest_flush(of->manifest) != 1) /* failed lines, put back */
@@ -345,7 +364,8 @@ bool journal_turn(struct journal *j, const struct journal_of *of)
         if (!judge(j, ": going on, and trying again"))
             return false;
     }
-    if (j->busy || clock_ms() < j->next_ms)
+    bool hurry = !journal_has_dest(j, of->dest) && !j->complained;
+    if (j->busy || (clock_ms() < j->next_ms && !hurry))
         return true;
     j->next_ms = clock_ms() + EVERY_MS;
     if (!has_caught_up(j, of) || manifest_flush(of->manifest) != 1)
@@ -358,6 +378,11 @@ bool journal_turn(struct journal *j, const struct journal_of *of)
     pool_add(j->pool, &j->job);
     pool_go(j->pool);
     return true;
+}
+
+bool journal_has_dest(const struct journal *j, const char *dest)
+{
+    return !j->path || j->finished || j->replay.highest || strcmp(j->dest, dest) == 0;
 }
 
 int journal_fd(const struct journal *j)
@@ -378,6 +403,7 @@ bool journal_close(struct journal *j, const struct journal_of *of, bool complete
     bool good = true;
     if (!j->path)
         return true;
+    FAULT("feeder.journal.closing");
     pool_stop(j->pool);
     if (j->busy && pool_done(j->pool))
         good = judge(j, "");

@@ -85,7 +85,7 @@ static void count(struct ledger *ledger, const struct line *l, struct sink *fail
         return;
     }
     ledger->failed++;
-    buf_add(sink_begin(failed), l->url, l->url_len);
+    sink_add_plain(failed, l->url, l->url_len);
     sink_end(failed);
     if (failed->lines.len >= FAILED_FLUSH)
         sink_flush(failed);
@@ -159,7 +159,7 @@ void replay_open(struct replay *r, int fd, struct checkpoint *c, struct sink *fa
     FILE *f = twin < 0 ? NULL : fdopen(twin, "r");
     *r = (struct replay){.base = c->place.number};
     if (size < 0 || !f)
-        say_die(EXIT_UNUSABLE, "%s: %s", path, strerror(errno));
+        say_die(say_status(errno), "%s: %s", path, strerror(errno));
     if (fseeko(f, (off_t)c->manifest_bytes, SEEK_SET))
         say_die(EXIT_UNUSABLE, "%s: %s", path, strerror(errno));
     c->manifest_bytes += read_lines(r, f, c, failed);

@@ -1,5 +1,6 @@
 #include "lib/say.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,4 +69,10 @@ void say_die(int status, const char *format, ...)
     vsay(SAY_ERROR, format, ap);
     va_end(ap);
     exit(status);
+}
+
+int say_status(int err)
+{
+    bool passes = err == ENOMEM || err == EMFILE || err == ENFILE || err == ENOBUFS;
+    return passes ? EXIT_TEMP : EXIT_UNUSABLE;
 }

@@ -18,6 +18,10 @@ void say(enum say_level level, const char *format, ...) __attribute__((format(pr
 /* We cannot run: says it and ends the process with `status` (README, "Exit status"). */
 void say_die(int status, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
 
+/* The status of one who can't use its list, store or address because of the errno `err`: EXIT_TEMP
+ * where memory or descriptors lacked, so that who started us tries again; else EXIT_UNUSABLE. */
+int say_status(int err);
+
 /* The exit statuses of every program of ours. */
 enum exit_status {
     EXIT_ALL = 0,      /* all delivered; for a worker: drained and left */

@@ -31,7 +31,7 @@ struct store_commit {
 
 struct store_ops {
     const char *scheme;  /* "dir" of dir:PATH */
-    /* Gives a store, or NULL after saying why. `place`: what follows the colon. */
+    /* Gives a store, or NULL with errno after saying why. `place`: what follows the colon. */
     void *(*open)(const char *place, const struct store_settings *s);
     void (*close)(void *store);
     int64_t (*free_bytes)(void *store);  /* room for us; INT64_MAX: no such limit, or unknown */

@@ -17,6 +17,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "lib/fault.h"
 #include "lib/say.h"
 #include "uploader/parents.h"
 #include "uploader/store.h"
@@ -64,7 +65,9 @@ static void remove_stale(int dirfd)
 static void probe(struct dir *d)
 {
     char name[TEMP_NAME];
-    int fd = openat(d->fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    int fd = FAULT_FAILS("uploader.tmpfile")
+                 ? -1
+                 : openat(d->fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
     d->unnamed = fd >= 0;
     if (fd < 0)
         return;
@@ -79,7 +82,7 @@ static void probe(struct dir *d)
 static int sync_directory(int dirfd, const char *path)
 {
     int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int bad = fd < 0 || fsync(fd) ? -1 : 0;
+    int bad = fd < 0 || FAULT_FAILS("uploader.fsync.names") || fsync(fd) ? -1 : 0;
     int err = errno;
     if (fd >= 0)
         close(fd);
@@ -95,15 +98,14 @@ static int sync_own_name(int fd)
 
 static void *dir_open(const char *path, const struct store_settings *s)
 {
-    if (mkdir(path, 0777) && errno != EEXIST) {
-        say(SAY_ERROR, "dir:%s: %s", path, strerror(errno));
-        return NULL;
-    }
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = mkdir(path, 0777) && errno != EEXIST ? -1
+                                                  : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, 0) || (s->fsync && sync_own_name(fd))) {
-        say(SAY_ERROR, "dir:%s: %s", path, strerror(errno));
+        int err = errno;
+        say(SAY_ERROR, "dir:%s: %s", path, strerror(err));
         if (fd >= 0)
             close(fd);
+        errno = err;
         return NULL;
     }
     struct dir *d = calloc(1, sizeof *d);
@@ -149,6 +151,7 @@ static int open_named(struct file *f, uint64_t d)
                         O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
         if (fd < 0)
             return -1;
+        FAULT("uploader.temp.made");
         bool theirs = flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
         if (!theirs && (fstat(fd, &st) || st.st_nlink))
             return fd;
@@ -240,6 +243,7 @@ static int replace(struct file *f, uint64_t unique)
             return -1;
         }
     }
+    FAULT("uploader.replace.linked");
     if (renameat(f->dir->fd, f->temp, f->parent->fd, f->name))
         return -1;
     f->temp[0] = '\0';
@@ -250,7 +254,9 @@ static int replace(struct file *f, uint64_t unique)
  * put it there a moment ago. */
 static int describe(const struct file *f, struct store_commit *r)
 {
-    int fd = openat(f->parent->fd, f->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = FAULT_FAILS("uploader.existing")
+                 ? -1
+                 : openat(f->parent->fd, f->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     struct digest *d = digest_open(r->kind);
     char *copy = malloc(COPY_BYTES);
     ssize_t n = -1;
@@ -274,9 +280,10 @@ static int describe(const struct file *f, struct store_commit *r)
 static int put(struct file *f, struct store_commit *r)
 {
     r->bytes = f->bytes;
-    int bad = put_if_absent(f);
+    int bad = FAULT_FAILS("uploader.link") ? -1 : put_if_absent(f);
     if (bad && errno == EEXIST)
         bad = f->dir->settings.overwrite ? replace(f, (uint64_t)(uintptr_t)f) : describe(f, r);
+    FAULT_IF(!bad, "uploader.linked");
     return bad;
 }
 
@@ -288,7 +295,7 @@ static void sync_bytes(struct store_commit *v, int count)
     for (int i = 0; i < count; i++)
         sync_file_range(((struct file *)v[i].object)->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     for (int i = 0; i < count; i++)
-        if (fdatasync(((struct file *)v[i].object)->fd))
+        if (FAULT_FAILS("uploader.fsync") || fdatasync(((struct file *)v[i].object)->fd))
             v[i].err = errno;
 }
 
@@ -342,6 +349,7 @@ static void sync_names(struct store_commit *v, int count)
 static void dir_commit(struct store_commit *v, int count)
 {
     bool durable = ((struct file *)v[0].object)->dir->settings.fsync;
+    FAULT("uploader.commit.begun");
     if (durable)
         sync_bytes(v, count);
     for (int i = 0; i < count; i++)
@@ -351,6 +359,7 @@ static void dir_commit(struct store_commit *v, int count)
         sync_names(v, count);
     for (int i = 0; i < count; i++)
         dir_drop(v[i].object);
+    FAULT("uploader.committed");
 }
 
 const struct store_ops store_dir = {"dir", dir_open, dir_close, dir_free_bytes, dir_begin,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/fault.h"
 #include "lib/heap.h"
 #include "lib/opt.h"
 #include "lib/pool.h"
@@ -126,6 +127,7 @@ static void take_frame(struct uploader *u, struct frame *f)
     p->mark = m.chunks.n;
     p->heard_ms = worker_now_ms(u->worker);
     p->closed = m.chunks.closed;
+    FAULT_IF(m.chunks.items.count, "uploader.chunks.taken");
     if (m.chunks.items.count)
         objects_chunks(&u->objects, f, &m);
     wire_release(f);
@@ -229,6 +231,7 @@ static void leave_if_empty(struct uploader *u)
         return;
     if (!u->covering_since_ms)
         u->covering_since_ms = clock_ms();
+    FAULT("uploader.leaving.closed");
     if (!worker_uncovered(u->worker) || clock_ms() - u->covering_since_ms > COVER_MS)
         worker_empty(u->worker);
 }
@@ -280,7 +283,7 @@ static void open_all(struct uploader *u, int argc, char **argv)
     settings.store.member = member;
     u->objects.store = u->objects.ops->open(place, &settings.store);
     if (!u->objects.store)
-        exit(EXIT_UNUSABLE);
+        exit(say_status(errno)); /* it said why */
     u->stop_fd = stop_open();
     u->loop = loop_open();
     u->reader = msg_reader_open();
@@ -296,7 +299,7 @@ static void open_all(struct uploader *u, int argc, char **argv)
     struct wire_limits limits = {(int)settings.hwm, MSG_CHUNK_MOST + FRAME_EXTRA};
     u->intake = wire_open(WIRE_INTAKE, bind_to, limits);
     if (!u->intake)
-        say_die(EXIT_UNUSABLE, "cannot listen at %s: %s", bind_to, wire_strerror(errno));
+        say_die(say_status(errno), "cannot listen at %s: %s", bind_to, wire_strerror(errno));
     place_public(wire_endpoint(u->intake), at, worker_settings.advertise, public);
     mine.arg = u;
     u->worker = worker_open(&mine, u->loop, member, public, argv[first]);

@@ -11,18 +11,18 @@ killed_after() {
 
 @test "the feeder killed in mid-run: the same command goes on, and nothing is fetched twice" {
     start_origin
-    make_list 4000 2000 '?wait=40' > urls
+    make_list 2500 2000 '?wait=40' > urls
     start_uploader dir:out
     start_fetcher -j 40
     start_fetcher -j 40
-    start_feeder urls; killed_after 500
-    start_feeder urls; killed_after 1500
-    start_feeder urls; killed_after 2500
+    start_feeder urls; killed_after 400
+    start_feeder urls; killed_after 1000
+    start_feeder urls; killed_after 1600
     start_feeder urls
     ends 40 0
     check_run urls j/manifest.jsonl
-    echo "# $(requests) requests for 4000 lines" >&3
-    [ "$(requests)" -eq 4000 ]
+    echo "# $(requests) requests for 2500 lines" >&3
+    [ "$(requests)" -eq 2500 ]
     workers_end 0
     [ ! -s j/failed ]
 }
@@ -48,12 +48,12 @@ killed_after() {
 
 @test "feeder and workers killed, all started anew: every line once" {
     start_origin
-    make_list 6000 1000 '?wait=20' > urls
+    make_list 2500 1000 '?wait=20' > urls
     for round in 1 2; do
         start_fetcher -j 50
         start_feeder urls
         start_uploader dir:out
-        until_true 30 lines_at_least $((round * 1500)) j/manifest.jsonl
+        until_true 30 lines_at_least $((round * 700)) j/manifest.jsonl
         kill -9 "$FEEDER" "$FETCHER" "$UPLOADER"
         wait "$FEEDER" "$FETCHER" "$UPLOADER" || :
     done
@@ -86,10 +86,10 @@ killed_after() {
 
 @test "a run goes on into its own DEST only" {
     start_origin
-    make_list 2000 1000 '?wait=20' > urls
+    make_list 500 1000 '?wait=20' > urls
     start_uploader dir:out; local mine=$UPLOADER
-    start_fetcher
-    start_feeder urls; killed_after 100
+    start_fetcher -j 10
+    start_feeder urls; killed_after 1
     kill -9 "$mine"
     start_uploader dir:other
     start_feeder urls
@@ -105,7 +105,7 @@ killed_after() {
 
 @test "INT and TERM: drained, status 3, and the same command finishes" {
     start_origin
-    make_list 3000 1000 '?wait=40' > urls
+    make_list 2000 1000 '?wait=40' > urls
     local signal
     for signal in INT TERM; do
         start_uploader dir:out
@@ -122,9 +122,9 @@ killed_after() {
     start_fetcher
     start_feeder urls
     ends 30 0
-    tail -n 1 feeder.log | grep -q '3000 fed = 3000 delivered + 0 failed + 0 open'
+    tail -n 1 feeder.log | grep -q '2000 fed = 2000 delivered + 0 failed + 0 open'
     check_run urls j/manifest.jsonl
-    [ "$(requests)" -eq 3000 ]
+    [ "$(requests)" -eq 2000 ]
 }
 
 @test "INT twice: at once, status 3, and the same command finishes with workers that stayed" {
@@ -169,11 +169,11 @@ killed_after() {
 
 @test "2,000,000 lines: going on reads what is left, not what is done" {
     start_origin
-    { seq -f '# a line that is only there to be long, number %.0f' 2000000; make_list 3000 10 '?wait=40'; } > urls
+    { seq -f '# a line that is only there to be long, number %.0f' 2000000; make_list 1500 10 '?wait=40'; } > urls
     start_uploader null:
     start_fetcher -j 20
     start_feeder --window 200 urls
-    until_true 30 lines_at_least 500 j/manifest.jsonl
+    until_true 30 lines_at_least 200 j/manifest.jsonl
     until_true 10 checkpoint_beyond 100000000
     kill_feeder
     local began=$EPOCHREALTIME bytes
@@ -184,8 +184,8 @@ killed_after() {
     [ "$bytes" -lt 2000000 ]
     [ $ms -lt 3000 ]
     ends 30 0
-    [ "$(jq -r .url j/manifest.jsonl | sort -u | wc -l)" -eq 3000 ]
-    [ "$(lines j/manifest.jsonl)" -eq 3000 ]
+    [ "$(jq -r .url j/manifest.jsonl | sort -u | wc -l)" -eq 1500 ]
+    [ "$(lines j/manifest.jsonl)" -eq 1500 ]
 }
 
 @test "a journal of another list, of a changed one, or not ours: status 5, in words, untouched" {
@@ -374,7 +374,7 @@ again() { rm -rf j; cp -r kept j; }
     killed_journal
     local size
     size=$(stat -c %s kept/checkpoint)
-    for cut in 0 1 18 100 $((size - 22)) $((size - 1)); do
+    for cut in 0 18 100 $((size - 1)); do
         again; truncate -s $cut j/checkpoint
         goes_on "checkpoint cut to $cut of $size bytes"
     done
@@ -385,7 +385,7 @@ again() { rm -rf j; cp -r kept j; }
     again; rm j/checkpoint; mkdir j/checkpoint
     goes_on "checkpoint a directory"
     [ -d j ]
-    for seed in 1 2 3 4; do
+    for seed in 1 2 3; do
         again; flip j/checkpoint $seed 0 "$size"
         goes_on "checkpoint with bit flip $seed"
     done
@@ -415,9 +415,11 @@ again() { rm -rf j; cp -r kept j; }
     old; truncate -s "$from" j/manifest.jsonl
     goes_on "no end at all"
     # In what the restart goes by: number, URL, status.
-    for seed in 1 2 3 4 5 6; do
+    local count
+    count=$(lines kept/manifest.jsonl)
+    for seed in 1 2 3 4; do
         again; rm j/checkpoint
-        local line=$((seed * 31)) at
+        local line=$((seed * count / 6)) at
         at=$(head -n $line j/manifest.jsonl | wc -c)
         flip j/manifest.jsonl $seed "$at" 70
         goes_on "bit flip $seed in line $((line + 1))"
@@ -509,18 +511,18 @@ again() { rm -rf j; cp -r kept j; }
 @test "sluice --journal: INT, and the same command finishes" {
     local sluice=$BATS_TEST_DIRNAME/../../scripts/sluice status=0
     start_origin
-    make_list 3000 1000 '?wait=20' > urls
+    make_list 2000 1000 '?wait=20' > urls
     export XDG_RUNTIME_DIR=$T SLUICE_BIN=$BIN
-    setsid env --default-signal=INT "$sluice" -f 2 -j 10 --allow-net loopback --journal j urls dir:out \
+    setsid env --default-signal=INT "$sluice" -f 2 -j 10 --lease 1 --allow-net loopback --journal j urls dir:out \
         > stdout 2> log < /dev/null 3>&- & local pid=$!
     PIDS+=($pid)
     until_true 30 lines_at_least 500 j/manifest.jsonl
     kill -INT $pid
     wait $pid || status=$?
     [ $status -eq 3 ]
-    run -0 timeout 40 "$sluice" -f 2 --allow-net loopback --journal j urls dir:out 3>&-
-    [[ $output == *"3000 fed = 3000 delivered + 0 failed + 0 open"* ]]
+    run -0 timeout 40 "$sluice" -f 2 --lease 1 --allow-net loopback --journal j urls dir:out 3>&-
+    [[ $output == *"2000 fed = 2000 delivered + 0 failed + 0 open"* ]]
     [ ! -s stdout ]
     check_run urls j/manifest.jsonl
-    [ "$(requests)" -eq 3000 ]
+    [ "$(requests)" -eq 2000 ]
 }

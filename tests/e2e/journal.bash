@@ -77,6 +77,7 @@ refused() {
     shift
     before=$(journal_sums)
     run -5 timeout 10 "$BIN/feeder" --at "$AT" --lease 1 --journal j "$@" 3>&-
+    # shellcheck disable=SC2154 # of bats' run
     [[ $output == *"$words"* ]] || { echo "not in: $output" >&2; return 1; }
     diff <(echo "$before") <(journal_sums)
 }

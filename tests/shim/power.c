@@ -10,7 +10,8 @@
  * POWER_CUT=N- or N+: the power is cut just before, or just after, the N-th sync of this process;
  * N alone: after its N-th other change. Who shares the power supply is in the same process group:
  * all of it is killed.
- * POWER_LIES: syncs do nothing, as those of a disk that lies.
+ * POWER_LIES: syncs do nothing, as those of a disk that lies. POWER_NAMED: the file system has no
+ * O_TMPFILE.
  *
  * Not modelled: O_SYNC, mmap, vectored writes, fallocate, syncfs, rights, times, metadata of a
  * file system that is torn itself. What is not seen here is seen by tests/power/loss: it compares
@@ -41,7 +42,7 @@ static struct {
     const char *disk;       /* absolute, without links */
     long cut;               /* the sync or change that ends all; 0: none */
     char when;              /* '-' before the sync, '+' after it, 0: after the change */
-    bool lies;
+    bool lies, named;
     long syncs, changes, sync_us;
     pthread_mutex_t mutex;  /* beside the lock on the log, which all threads share */
 } power = {.log = -1, .mutex = PTHREAD_MUTEX_INITIALIZER};
@@ -60,6 +61,7 @@ __attribute__((constructor)) static void plug_in(void)
     if (!log || !power.disk)
         return;
     power.lies = getenv("POWER_LIES") != NULL;
+    power.named = getenv("POWER_NAMED") != NULL;
     power.cut = cut ? atol(cut) : 0;
     power.when = cut && *cut ? cut[strspn(cut, "0123456789")] : '\0';
     power.sync_us = us ? atol(us) : 0;
@@ -177,6 +179,10 @@ static int do_open(int at, const char *path, int flags, mode_t mode)
     unsigned long ino;
     if (power.log < 0 || !(temp || flags & (O_CREAT | O_TRUNC)))
         return (int)syscall(SYS_openat, at, path, flags, mode);
+    if (temp && power.named) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
     lock();
     struct spot s = spot_of(at, path);
     int fd = (int)syscall(SYS_openat, at, path, flags, mode);

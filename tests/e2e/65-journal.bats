@@ -221,6 +221,8 @@ killed_after() {
     run -5 "$BIN/feeder" --at "$AT" --journal j urls
     [[ $output == *"put it back"* ]]
 
+    rm -r j; cp -r kept j; : > j/failed
+    refused 'failed: is shorter' urls
     rm -r j; mkdir j; echo mine > j/notes
     refused 'is no journal and not empty' urls
     rm -r j; echo mine > j
@@ -285,6 +287,62 @@ touched() {
     ends 30 0
     check_run urls j/manifest.jsonl
     echo "# $(requests) requests for 4000 lines" >&3
+}
+
+@test "a stream that had been read to its end is judged too, beside the run" {
+    start_origin
+    make_list 100 1000 '?wait=400' > urls
+    sed 's,/7?,/8?,' urls > other
+    start_uploader dir:out
+    start_fetcher -j 10
+    start_feeder < <(cat urls)
+    until_true 20 lines_at_least 10 j/manifest.jsonl
+    until_true 10 checkpoint_beyond 1000
+    kill_feeder
+    JUDGED_LATE=1 refused 'not the stream' < <(cat other)
+    JUDGED_LATE=1 refused 'not the stream' < <(head -n 99 urls)
+    JUDGED_LATE=1 refused 'not the stream' < <(cat urls urls)
+    JUDGED_LATE=1 refused 'not the stream' < /dev/null
+    start_feeder < <(cat urls)
+    ends 20 0
+    check_run urls j/manifest.jsonl
+    start_feeder < <(cat urls)
+    ends 10 0
+}
+
+@test "two streams and a file, killed in each: every line once" {
+    start_origin
+    local i part
+    for i in 1 2 3; do make_list 200 $((1000 + i)) '?wait=40' > part$i; done
+    cat part? > urls
+    mkfifo one
+    start_uploader dir:out
+    start_fetcher -j 10
+    for part in 50 250 450; do
+        cat part1 > one & PIDS+=($!)
+        start_feeder --window 50 one part2 - < <(cat part3)
+        killed_after $part
+    done
+    cat part1 > one & PIDS+=($!)
+    start_feeder --window 50 one part2 - < <(cat part3)
+    ends 20 0
+    check_run urls j/manifest.jsonl
+}
+
+@test "after the end of a pipe the feeder sleeps" {
+    start_origin
+    make_list 10 100 '?wait=2500' > urls
+    start_uploader dir:out
+    start_fetcher -j 10
+    start_feeder < <(cat urls; exec sleep 0.5)
+    until_true 10 requested 10
+    until_true 5 checkpoint_has_list 1
+    local before after
+    before=$(awk '{ print $14 + $15 }' "/proc/$FEEDER/stat")
+    read -rt 1 <> <(:) || :
+    after=$(awk '{ print $14 + $15 }' "/proc/$FEEDER/stat")
+    [ $((after - before)) -lt 30 ]
+    ends 10 0
 }
 
 @test "a stream that is late: INT before it comes, status 3, and nothing is lost" {
@@ -496,15 +554,20 @@ again() { rm -rf j; cp -r kept j; }
     start_uploader dir:out
     start_fetcher -j 20
     start_feeder --joblog log urls; killed_after 300
+    truncate -s -3 log
     start_feeder --joblog log urls
     ends 30 1
     [ "$(lines log)" -eq 1511 ]
+    awk -F'\t' 'NF < 9 || $9 !~ /^(http:.*(=20|=404)|nothing)$/' log | grep -v ^Seq > torn || :
+    [ "$(lines torn)" -eq 1 ]
+    grep -vxFf torn log > whole; mv whole log
     [ "$(grep -c '^Seq' log)" -eq 1 ]
     head -n 1 log | grep -qP '^Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand$'
     awk -F'\t' 'NF != 9 { exit 1 }
         NR > 1 && !($1 ~ /^[0-9]+$/ && $2 != "" && $3 ~ /^ *[0-9]+\.[0-9]+$/ &&
                     $4 ~ /^ *[0-9]+\.[0-9]+$/ && $5 $6 $8 ~ /^[0-9]+$/ && $7 ~ /^[01]$/) { exit 1 }' log
-    diff <(sort urls) <(tail -n +2 log | cut -f 9 | sort)
+    [ "$(tail -n +2 log | cut -f 9 | sort -u | wc -l)" -eq 1509 ]
+    [ -z "$(tail -n +2 log | cut -f 9 | sort | comm -13 <(sort urls) -)" ]
     [ "$(tail -n +2 log | awk -F'\t' '$7 == 1' | wc -l)" -eq 10 ]
 }
 

@@ -201,8 +201,9 @@ static void dispatch(struct feeder *f)
         struct task *ts[CREW_TASKS];
         uint64_t credit;
         struct member *m = crew_free_fetcher(&f->crew, crew_suspects(f->window.ready), &credit);
-        if (!m || !crew_send_tasks(&f->crew, m, ts, pick_tasks(f, credit, ts)))
+        if (!m)
             return;
+        crew_send_tasks(&f->crew, m, ts, pick_tasks(f, credit, ts)); /* if not: another takes them */
     }
 }
 

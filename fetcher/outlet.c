@@ -142,6 +142,15 @@ void outlets_news(struct outlets *os, const struct msg_news *n)
         }
 }
 
+bool outlets_any_stays(const struct outlets *os)
+{
+    const struct outlet *o;
+    DL_FOREACH(os->list, o)
+        if (!o->leaving)
+            return true;
+    return false;
+}
+
 struct outlet *outlets_pick(struct outlets *os)
 {
     struct outlet *o, *best = NULL;

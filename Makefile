@@ -57,9 +57,21 @@ e2e: all
 	BATS_TEST_TIMEOUT=120 BIN=$(CURDIR)/$B/bin prove --timer --exec bats tests/e2e/*.bats
 
 # What takes too long for every day: half a million URLs, a body of 2 GiB.
-soak: all
+soak: all torture-all
 	LONG=500000 LARGE=2147483648 SLACK_KB=0 BIN=$(CURDIR)/$B/bin prove --timer --exec bats \
 	    tests/e2e/35-constant-memory.bats
+
+# Calls that can fail are made to fail, one in each run, under the sanitizers: a sample that is
+# another one each day (tests/torture --seed), or all.
+SAMPLE ?= 150
+torture:
+	$(MAKE) SAN=address,undefined CFLAGS='-O1 -g' all
+	BIN=$(CURDIR)/build-san/bin tests/torture --sample $(SAMPLE)
+
+torture-all: all
+	BIN=$(CURDIR)/$B/bin tests/torture --all
+	$(MAKE) SAN=address,undefined CFLAGS='-O1 -g' all
+	BIN=$(CURDIR)/build-san/bin tests/torture --all --most 3
 
 # Unit and end-to-end tests once more, under the sanitizers.
 sanitize:
@@ -102,6 +114,6 @@ install: all
 clean:
 	rm -rf build build-san build-fuzz
 
-.PHONY: all unit e2e soak sanitize check model fuzz test bench run install clean
+.PHONY: all unit e2e soak torture torture-all sanitize check model fuzz test bench run install clean
 .SECONDARY:
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -1,12 +1,15 @@
-# Builds everything into build/; `make SAN=address,undefined` builds a sanitized twin into build-san/.
+# Builds everything into build/; `make SAN=address,undefined` builds a sanitized twin into build-san/,
+# `make FAULTS=1` one with fault points (lib/fault.h) into build-faults/, both into build-faults-san/.
 CC      ?= gcc
 PREFIX  ?= /usr/local
 SAN     ?=
-B       := build$(if $(SAN),-san)
+FAULTS  ?=
+B       := build$(if $(FAULTS),-faults)$(if $(SAN),-san)
 PKGS    := libzmq libcurl msgpack libcrypto zlib libxxhash
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 CFLAGS  ?= -O2 -g
 ALL_C   := -std=c11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS) -pthread -MMD -MP \
+           $(if $(FAULTS),-DSLUICE_FAULTS) \
            $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 LD_ALL  := -pthread $(if $(SAN),-fsanitize=$(SAN))
 
@@ -53,11 +56,25 @@ $B/unit/%: $B/tests/unit/%.o $(UNIT_OBJ)
 unit: $(UNIT)
 	@set -e; for t in $(UNIT); do $$t; done
 
-e2e: all
+# The twin with fault points, sanitized if we are.
+F := build-faults$(if $(SAN),-san)
+faults:
+	$(MAKE) FAULTS=1 all
+
+e2e: all faults
+	FAULT_BIN=$(CURDIR)/$F/bin \
 	BATS_TEST_TIMEOUT=120 BIN=$(CURDIR)/$B/bin prove --timer --exec bats tests/e2e/*.bats
 
-# What takes too long for every day: half a million URLs, a body of 2 GiB.
+# All that runs is killed, suspended and replaced all the time: 20,000 lines in two minutes at most.
+chaos: all
+	timeout -k 10 180 tests/chaos/chaos --bin $B/bin --seeds 4 --seconds 25 --within 120
+
+# What takes too long for every day: half a million URLs, a body of 2 GiB, CHAOS_SEEDS times
+# CHAOS_S seconds of chaos, every call made to fail.
+CHAOS_S     ?= 120
+CHAOS_SEEDS ?= 20
 soak: all torture-all
+	tests/chaos/chaos --bin $B/bin --seeds $(CHAOS_SEEDS) --seconds $(CHAOS_S)
 	LONG=500000 LARGE=2147483648 SLACK_KB=0 BIN=$(CURDIR)/$B/bin prove --timer --exec bats \
 	    tests/e2e/35-constant-memory.bats
 
@@ -84,20 +101,37 @@ check:
 	    --suppress=missingIncludeSystem --include=/usr/include/uthash.h \
 	    --include=/usr/include/utlist.h --suppress='*:/usr/include/*' \
 	    --suppress=uninitvar --suppress=toomanyconfigs -I. lib feeder fetcher uploader
-	shellcheck scripts/* bench/bench docs/model/run .ci/run tests/e2e/helpers.bash
+	shellcheck scripts/* bench/bench docs/model/run .ci/run tests/e2e/helpers.bash \
+	    tests/e2e/journal.bash tests/e2e/fault-case tests/power/machine tests/power/try
 	scripts/arrows
 
 model:
 	docs/model/run
 
-FUZZ_S ?= 60
-fuzz:
-	@mkdir -p build-fuzz
-	clang -g -O1 -std=c11 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined -o build-fuzz/msg \
-	    tests/fuzz/fuzz_msg.c lib/msg.c lib/buf.c -lmsgpackc
-	@mkdir -p build-fuzz/corpus
-	ASAN_OPTIONS=allocator_may_return_null=1 build-fuzz/msg -max_total_time=$(FUZZ_S) -max_len=4096 -malloc_limit_mb=0 -print_final_stats=1 build-fuzz/corpus \
-	    tests/fuzz/corpus/msg
+# Each tests/fuzz/fuzz_NAME.c with its corpus, in turn; FUZZ_S is what they have together. What
+# they find new stays in build-fuzz/.
+FUZZ_S    ?= 60
+FUZZERS   := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_MOST_input = 150000
+FUZZ_SRC  := $(wildcard lib/*.c) $(filter-out feeder/feeder.c,$(wildcard feeder/*.c))
+FUZZ_OBJ  := $(FUZZ_SRC:%.c=build-fuzz/%.o)
+FUZZ_C    := clang -g -O1 -std=c11 -D_GNU_SOURCE -I. -MMD -MP -fno-sanitize-recover=all
+
+build-fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(FUZZ_C) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
+
+build-fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_OBJ)
+	$(FUZZ_C) -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZ_OBJ) \
+	    -lzmq -lmsgpackc -lcurl -lcrypto -lxxhash -ljansson
+
+fuzz: $(FUZZERS:%=fuzz-%)
+fuzz-%: build-fuzz/fuzz_%
+	@mkdir -p build-fuzz/corpus/$*
+	ASAN_OPTIONS=allocator_may_return_null=1 $< -max_len=$(or $(FUZZ_MOST_$*),4096) \
+	    -max_total_time=$$(($(FUZZ_S) / $(words $(FUZZERS)))) -malloc_limit_mb=0 \
+	    -timeout=20 -print_final_stats=1 -artifact_prefix=build-fuzz/$*- \
+	    build-fuzz/corpus/$* tests/fuzz/corpus/$*
 
 test: unit e2e
 
@@ -112,8 +146,8 @@ install: all
 	install -m 0755 $(PROGRAMS:%=$B/bin/%) scripts/sluice $(DESTDIR)$(PREFIX)/bin
 
 clean:
-	rm -rf build build-san build-fuzz
+	rm -rf build build-san build-faults build-faults-san build-fuzz
 
-.PHONY: all unit e2e soak torture torture-all sanitize check model fuzz test bench run install clean
+.PHONY: all unit faults e2e chaos torture torture-all soak sanitize check model fuzz test bench run install clean
 .SECONDARY:
--include $(shell find $B -name '*.d' 2>/dev/null)
+-include $(shell find $B build-fuzz -name '*.d' 2>/dev/null)

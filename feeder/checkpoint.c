@@ -1,6 +1,8 @@
 #include "feeder/checkpoint.h"
 
+#include <ctype.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,7 @@
 #define MAGIC "sluice-checkpoint"
 
 enum {
+    LEAST_BYTES = 7,          /* of a line for a list or a task */
     END_BYTES = 21,           /* "end ", 16 hexadecimal digits, a line feed */
     HEAD_BYTES = 1024 + PLACE_MAX,
     LIST_BYTES = 80,          /* at most, like the next */
@@ -46,6 +49,12 @@ static int make_room(struct buf *b, const struct checkpoint *c)
     return buf_reserve(b, bytes);
 }
 
+/* The last line of `text`. */
+static void make_end(const char *text, size_t len, char end[END_BYTES + 1])
+{
+    snprintf(end, END_BYTES + 1, "end %016" PRIx64 "\n", (uint64_t)XXH3_64bits(text, len));
+}
+
 int checkpoint_write(struct buf *out, const struct checkpoint *c)
 {
     size_t begin = out->len;
@@ -64,7 +73,9 @@ int checkpoint_write(struct buf *out, const struct checkpoint *c)
         buf_add(out, t->url, t->url_len);
         buf_adds(out, "\n");
     }
-    return buf_addf(out, "end %016" PRIx64 "\n", XXH3_64bits(out->data + begin, out->len - begin));
+    char end[END_BYTES + 1];
+    make_end(out->data + begin, out->len - begin, end);
+    return buf_adds(out, end);
 }
 
 /* Reading. */
@@ -131,7 +142,7 @@ static void read_dest(struct cursor *r, char dest[PLACE_MAX])
 static void read_lists(struct cursor *r, struct checkpoint *c)
 {
     scan(r, 1, "lists %" SCNu32, &c->list_count);
-    r->bad |= c->list_count > (size_t)(r->end - r->at);
+    r->bad |= c->list_count > (size_t)(r->end - r->at) / LEAST_BYTES;
     if (r->bad)
         return;
     c->lists = calloc(c->list_count + 1, sizeof *c->lists);
@@ -143,28 +154,41 @@ static void read_lists(struct cursor *r, struct checkpoint *c)
         scan(r, 4, "%7s %" SCNd64 " %" SCNd64 " %" SCNx64, kind, &id->size, &id->mtime_ns,
              &id->digest);
         id->stream = strcmp(kind, "stream") == 0;
+        r->bad |= !id->stream && strcmp(kind, "file");
     }
+}
+
+/* Digits and the blank after them, at the latest the line feed. */
+static uint64_t take_number(struct cursor *r, const char **at, uint64_t most)
+{
+    char *end;
+    r->bad |= !isdigit((unsigned char)**at);
+    if (r->bad)
+        return 0;
+    uint64_t number = strtoull(*at, &end, 10);
+    r->bad = *end != ' ' || number > most;
+    *at = end + 1;
+    return number;
 }
 
 static void read_task(struct cursor *r, struct unsettled *t)
 {
     size_t len;
-    const char *line = next_line(r, &len);
-    char *end;
+    const char *line = next_line(r, &len), *at = line;
+    t->id = take_number(r, &at, UINT64_MAX);
+    t->failures = (unsigned)take_number(r, &at, UINT_MAX);
+    t->losses = (unsigned)take_number(r, &at, UINT_MAX);
+    r->bad |= !t->id;
     if (r->bad)
         return;
-    t->id = strtoull(line, &end, 10); /* a line feed ends it at the latest */
-    t->failures = (unsigned)strtoul(end, &end, 10);
-    t->losses = (unsigned)strtoul(end, &end, 10);
-    r->bad = *end != ' ' || end + 1 > line + len || !t->id;
-    t->url = end + 1;
-    t->url_len = (size_t)(line + len - t->url);
+    t->url = at;
+    t->url_len = (size_t)(line + len - at);
 }
 
 static void read_tasks(struct cursor *r, struct checkpoint *c)
 {
     scan(r, 1, "tasks %zu", &c->task_count);
-    r->bad |= c->task_count > (size_t)(r->end - r->at);
+    r->bad |= c->task_count > (size_t)(r->end - r->at) / LEAST_BYTES;
     if (r->bad)
         return;
     c->tasks = calloc(c->task_count + 1, sizeof *c->tasks);
@@ -173,6 +197,7 @@ static void read_tasks(struct cursor *r, struct checkpoint *c)
     for (size_t i = 0; i < c->task_count && !r->bad; i++) {
         read_task(r, &c->tasks[i]);
         r->bad |= i && c->tasks[i].id <= c->tasks[i - 1].id;
+        r->bad |= c->tasks[i].id > c->place.number; /* it would be read again, and be there twice */
     }
 }
 
@@ -197,15 +222,16 @@ static void read_body(struct cursor *r, struct checkpoint *c)
         read_lists(r, c);
     if (!r->bad)
         read_tasks(r, c);
-    r->bad |= r->at != r->end || c->place.list > c->list_count;
+    r->bad |= r->at != r->end || c->place.list > c->list_count || c->place.offset < 0 ||
+              c->place.total < 0;
 }
 
 enum checkpoint_verdict checkpoint_read(struct checkpoint *out, const char *text, size_t len,
                                         const char **why)
 {
     struct cursor r = {text, text + len, false};
+    char end[END_BYTES + 1];
     int version = 0;
-    uint64_t sum = 0;
     *out = (struct checkpoint){0};
     *why = "it does not begin as one";
     scan(&r, 1, MAGIC " %d", &version);
@@ -214,15 +240,17 @@ enum checkpoint_verdict checkpoint_read(struct checkpoint *out, const char *text
     if (version > CHECKPOINT_VERSION)
         return CHECKPOINT_NEWER;
     *why = "it is cut off";
-    if (len < END_BYTES || text[len - 1] != '\n' ||
-        sscanf(text + len - END_BYTES, "end %16" SCNx64, &sum) != 1)
+    if (len < END_BYTES || memcmp(text + len - END_BYTES, "end ", 4) || text[len - 1] != '\n')
         return CHECKPOINT_BAD;
     *why = "its digest is wrong";
-    if (sum != XXH3_64bits(text, len - END_BYTES))
+    make_end(text, len - END_BYTES, end);
+    if (memcmp(text + len - END_BYTES, end, END_BYTES))
         return CHECKPOINT_BAD;
     *why = "it makes no sense";
     r.end = text + len - END_BYTES;
-    read_body(&r, out);
+    r.bad = r.at > r.end; /* the first line has the last one in it */
+    if (!r.bad)
+        read_body(&r, out);
     if (!r.bad)
         return CHECKPOINT_GOOD;
     checkpoint_free(out);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "lib/fault.h"
 #include "lib/say.h"
 
 enum {
@@ -252,6 +253,15 @@ static void note_reads(struct member *m, const struct msg_beat *b)
         memcpy(read, b->read.v, b->read.count * sizeof *read);
 }
 
+/* Else what it says of the run's end is an earlier feeder's word. */
+static bool has_heard_us(const struct crew *c, const struct msg_beat *b)
+{
+    for (uint32_t i = 0; i < b->read.count; i++)
+        if (b->read.v[i].from == c->id)
+            return true;
+    return false;
+}
+
 static void hear_beat(struct crew *c, const struct msg *msg)
 {
     const struct msg_beat *b = &msg->beat;
@@ -275,7 +285,7 @@ static void hear_beat(struct crew *c, const struct msg *msg)
     bool change = m->leaving != b->leaving || m->reading != b->reading ||
                   m->on_our_run != on_our_run;
     m->on_our_run = on_our_run;
-    m->over_heard |= on_our_run && b->over; /* it stays for the next run */
+    m->over_heard |= on_our_run && b->over && has_heard_us(c, b); /* it stays for the next run */
     m->leaving = b->leaving;
     m->reading = b->reading;
     if (change)
@@ -310,6 +320,7 @@ static void hear_outcomes(struct crew *c, const struct msg *msg)
             continue; /* again, or after a gap: it will come in order */
         m->taken++;
         (msg->kind == MSG_STORED ? c->stored : c->failed)(c->arg, m, &msg->outcomes.items.v[i]);
+        FAULT("feeder.outcome.taken");
     }
 }
 
@@ -353,6 +364,7 @@ void crew_covered(struct crew *c, uint64_t made, uint64_t written)
         if (m->done - m->told >= COVER_ENOUGH) /* it keeps them all until it hears of it */
             news_soon(m, false);
     }
+    FAULT_IF(made > c->noted_lines, "feeder.covered");
     c->noted_lines = made;
 }
 
@@ -426,6 +438,7 @@ static void send_news(struct crew *c, struct member *m)
     }
     int64_t now = clock_ms();
     if (send(c, m, &msg) == 1) {
+        FAULT("feeder.news.sent");
         m->last_news_ms = now;
         m->next_news_ms = now + c->beat_ms;
         m->cancel.count = 0;
@@ -458,6 +471,7 @@ void crew_over(struct crew *c, const char *why)
     snprintf(c->over, sizeof c->over, "%s", why);
     for (struct member *m = c->members; m; m = m->hh.next)
         news_soon(m, true);
+    FAULT("feeder.over.begun");
 }
 
 bool crew_all_gone(const struct crew *c)
@@ -502,6 +516,7 @@ bool crew_send_tasks(struct crew *c, struct member *m, struct task *const *ts, u
     msg.tasks.items.count = count;
     if (send(c, m, &msg) != 1)
         return false;
+    FAULT("feeder.tasks.sent");
     for (uint32_t i = 0; i < count; i++) {
         struct task *t = ts[i];
         window_fly(c->window, t, c->next_d++);

@@ -6,6 +6,7 @@
 
 #include "feeder/retry.h"
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/id.h"
 #include "lib/say.h"
 
@@ -21,6 +22,7 @@ static void settle(struct custody *c, struct task *t)
     assert(window_task(c->window, t->id) == t);
     crew_forget_task(t);
     window_settle(c->window, t);
+    FAULT("feeder.task.settled");
 }
 
 /* A receipt of any attempt settles the task. */
@@ -90,6 +92,7 @@ static void on_failed(void *arg, const struct member *from, const struct msg_out
         give_up(c, t, from, o);
         return;
     }
+    FAULT("feeder.task.failed");
     uint64_t bits;
     id_random(&bits, sizeof bits);
     crew_forget_task(t);

@@ -18,6 +18,7 @@
 #include "feeder/manifest.h"
 #include "feeder/progress.h"
 #include "feeder/window.h"
+#include "lib/fault.h"
 #include "lib/heap.h"
 #include "lib/opt.h"
 #include "lib/say.h"
@@ -141,23 +142,23 @@ static void read_list(struct feeder *f)
     int got = 1;
     for (int i = 0; i < LINES_A_TURN && !f->list_ended && !f->asked && room_for_lines(f); i++) {
         int fd = input_fd(f->input);
-        if ((got = input_next(f->input, &line)) != 1)
-            break;
+        got = input_next(f->input, &line);
         if (fd != input_fd(f->input) && f->watching_list) {
-            loop_unwatch(f->loop, fd);
+            loop_unwatch(f->loop, fd); /* stdin stays open, and readable, at its end */
             f->watching_list = false;
         }
+        if (got != 1)
+            break;
         f->last_line = line.number;
         if (journal_has(&f->journal, line.number, line.text, line.len))
-            continue;
+            continue; /* counted */
         f->manifest.ledger.fed++;
         if (line.bad)
             custody_refuse(&f->custody, &line);
         else if (!window_add(&f->window, line.number, line.text, line.len))
             say_die(EXIT_TEMP, "out of memory at --window %lld", (long long)settings.window);
+        FAULT("feeder.line.read");
     }
-    if (got < 0 && f->watching_list)
-        f->watching_list = false;
     f->list_ended |= got < 0;
     if (got == -2 && !f->list_broken) {
         f->list_broken = true;
@@ -192,7 +193,8 @@ static uint32_t pick_tasks(const struct feeder *f, uint64_t credit, struct task 
 static void dispatch(struct feeder *f)
 {
     window_wake(&f->window, clock_ms());
-    if (f->asked || f->over_until_ms || !f->crew.uploaders || crew_is_claiming(&f->crew))
+    if (f->asked || f->over_until_ms || !f->crew.uploaders || crew_is_claiming(&f->crew) ||
+        !journal_has_dest(&f->journal, f->crew.dest))
         return;
     while (f->window.ready) {
         struct task *ts[CREW_TASKS];
@@ -381,9 +383,14 @@ static int open_joblog(void)
     struct stat st;
     if (!settings.joblog)
         return -1;
-    int fd = open(settings.joblog, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    char last = '\n';
+    int fd = open(settings.joblog, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (fd < 0 || fstat(fd, &st) ||
         (st.st_size == 0 && write(fd, columns, sizeof columns - 1) != sizeof columns - 1))
+        say_die(say_status(errno), "--joblog: %s: %s", settings.joblog, strerror(errno));
+    /* A line that an earlier feeder was killed in is not gone on with. */
+    if (S_ISREG(st.st_mode) && st.st_size && pread(fd, &last, 1, st.st_size - 1) == 1 &&
+        last != '\n' && write(fd, "\n", 1) != 1)
         say_die(say_status(errno), "--joblog: %s: %s", settings.joblog, strerror(errno));
     return fd;
 }
@@ -483,8 +490,8 @@ static int close_all(struct feeder *f)
         f->manifest_lost = true; /* said */
     int status = status_of(f);
     loop_unwatch(f->loop, wire_fd(f->crew.inbox));
+    crew_close(&f->crew); /* first: its members have tasks of the window */
     window_close(&f->window);
-    crew_close(&f->crew);
     input_close(f->input);
     manifest_close(&f->manifest);
     wire_teardown();

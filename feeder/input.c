@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -16,7 +17,8 @@
 
 enum {
     READ_BYTES = 65536,
-    MANIFEST_LINE_MOST = 8 * INPUT_LINE_MOST,  /* a URL's bytes may be six each in it */
+    MANIFEST_LINE_MOST = 1 << 20,              /* texts of 64 KiB, whose bytes may be six each */
+    CUT_BYTES = 200,
     SAMPLE_BYTES = 65536,                      /* of a file's identity, at either end */
 };
 
@@ -24,6 +26,9 @@ struct list {
     const char *name;  /* borrowed from argv */
     int fd;
     struct stat st;    /* as it was opened */
+    int64_t begin;     /* of a file: where it stood then; the shell may have read of stdin */
+    int64_t length;    /* of a stream that was read to its end, */
+    uint64_t sum;      /* and its digest */
 };
 
 struct input {
@@ -31,6 +36,8 @@ struct input {
     uint32_t count, at;
     const char *classes;   /* borrowed; NULL: the lists are URLs */
     struct line picked;    /* the line handed out last, where they are manifests */
+    char cut[CUT_BYTES + 32];  /* the beginning of one that is too long: no URL, or a list of what
+                                * failed would have it as one */
     char *buf;             /* owned; READ_BYTES and a line */
     size_t line_most;
     size_t start, end;     /* unread bytes of buf */
@@ -42,6 +49,9 @@ struct input {
     XXH3_state_t *digest;  /* owned; of what was read off the current stream */
     int64_t pass_over;     /* bytes of it that are still to be passed over, */
     uint64_t passed;       /* and what their digest should be */
+    uint32_t check, check_end;  /* lists read to their end by an earlier feeder: their streams are
+                                 * given again, and judged, from `check` on */
+    int64_t check_offset;
 };
 
 static int open_list(const char *name)
@@ -84,8 +94,10 @@ struct input *input_open(char *const *names, int count, const char *classes)
         if (S_ISDIR(l->st.st_mode))
             say_die(EXIT_UNUSABLE, "%s: is a directory", names[i]);
         l->name = l->fd == STDIN_FILENO ? "stdin" : names[i];
+        l->begin = is_stream(l) ? 0 : lseek(l->fd, 0, SEEK_CUR);
         in->size = !is_stream(l) && in->size >= 0 ? in->size + l->st.st_size : -1;
     }
+    in->list_offset = in->lists[0].begin;
     return in;
 }
 
@@ -93,7 +105,7 @@ void input_close(struct input *in)
 {
     if (!in)
         return;
-    for (uint32_t i = in->at; i < in->count; i++)
+    for (uint32_t i = in->check < in->check_end ? in->check : in->at; i < in->count; i++)
         if (in->lists[i].fd != STDIN_FILENO)
             close(in->lists[i].fd);
     line_free(&in->picked);
@@ -105,6 +117,8 @@ void input_close(struct input *in)
 
 int input_fd(const struct input *in)
 {
+    if (in->check < in->check_end)
+        return in->lists[in->check].fd;
     return in->at < in->count ? in->lists[in->at].fd : -1;
 }
 
@@ -144,12 +158,17 @@ static int fill(struct input *in)
 
 static void next_list(struct input *in)
 {
-    if (in->lists[in->at].fd != STDIN_FILENO)
-        close(in->lists[in->at].fd);
+    struct list *l = &in->lists[in->at];
+    if (is_stream(l)) {
+        l->length = in->list_offset;
+        l->sum = XXH3_64bits_digest(in->digest);
+    }
+    if (l->fd != STDIN_FILENO)
+        close(l->fd);
     in->at++;
     in->ended = false;
     in->file_line = 0;
-    in->list_offset = 0;
+    in->list_offset = in->at < in->count ? in->lists[in->at].begin : 0;
     XXH3_64bits_reset(in->digest);
 }
 
@@ -237,7 +256,9 @@ static int cut_line(struct input *in, struct input_line *line)
     if (in->skipping) {
         in->skipping = !lf && !in->ended;
     } else if (len >= in->line_most) {
-        got = make_line(in, in->start + 200, line);
+        got = make_line(in, in->start + CUT_BYTES, line) || !line->len; /* or a URL behind blanks */
+        line->text = in->cut;
+        line->len = (size_t)snprintf(in->cut, sizeof in->cut, "%.*s [too long]", CUT_BYTES, s);
         line->bad = "is too long";
         in->skipping = !lf && !in->ended;
     } else {
@@ -245,6 +266,12 @@ static int cut_line(struct input *in, struct input_line *line)
     }
     eat(in, eaten);
     return got;
+}
+
+static void refuse_stream(const struct list *l)
+{
+    say_die(EXIT_UNUSABLE, "%s: this is not the stream that the journal began with: give the same "
+            "one again, or another --journal", l->name);
 }
 
 static void pass_over(struct input *in)
@@ -257,12 +284,41 @@ static void pass_over(struct input *in)
     in->pass_over -= (int64_t)len;
     if ((in->pass_over && in->ended) ||
         (!in->pass_over && XXH3_64bits_digest(in->digest) != in->passed))
-        say_die(EXIT_UNUSABLE, "%s: this is not the stream that the journal began with: give the "
-                "same one again, or another --journal", input_where(in));
+        refuse_stream(&in->lists[in->at]);
+}
+
+/* Reads streams that were read before, to their ends. 1 they are what they were, 0 not now, -2. */
+static int check_streams(struct input *in)
+{
+    for (; in->check < in->check_end; in->check++) {
+        struct list *l = &in->lists[in->check];
+        while (is_stream(l) && !in->ended) {
+            int rc = fill(in);
+            if (rc <= 0)
+                return rc;
+            XXH3_64bits_update(in->digest, in->buf, in->end);
+            in->check_offset += (int64_t)in->end;
+            in->end = 0;
+            if (in->check_offset > l->length)
+                refuse_stream(l);
+        }
+        if (is_stream(l) && (in->check_offset != l->length ||
+                             XXH3_64bits_digest(in->digest) != l->sum))
+            refuse_stream(l);
+        XXH3_64bits_reset(in->digest);
+        in->check_offset = 0;
+        in->ended = false;
+        if (l->fd != STDIN_FILENO)
+            close(l->fd);
+    }
+    return 1;
 }
 
 int input_next(struct input *in, struct input_line *line)
 {
+    int checked = in->check < in->check_end ? check_streams(in) : 1;
+    if (checked != 1)
+        return checked;
     while (in->at < in->count) {
         if (in->pass_over && (in->end > in->start || in->ended))
             pass_over(in);
@@ -320,25 +376,45 @@ void input_identify(struct input *in, uint32_t i, struct input_identity *out)
         out->size = l->st.st_size;
         out->mtime_ns = l->st.st_mtim.tv_sec * 1000000000 + l->st.st_mtim.tv_nsec;
     }
-    if (i == in->at && in->pass_over)
+    if (out->stream && i < in->at) {
+        out->size = l->length;
+        out->digest = l->sum;
+    } else if (i == in->at && in->pass_over)
         out->digest = in->passed;
     else if (i == in->at)
         out->digest = out->stream ? XXH3_64bits_digest(in->digest) : sample(l->fd, in->list_offset);
+}
+
+/* As a shell has to be told it. */
+static const char *quoted(const char *name, char *out, size_t size)
+{
+    size_t n = 0;
+    out[n++] = '\'';
+    for (; *name && n + 6 < size; name++) {
+        if (*name == '\'') {
+            memcpy(out + n, "'\\'", 3);
+            n += 3;
+        }
+        out[n++] = *name;
+    }
+    memcpy(out + n, "'", 2);
+    return out;
 }
 
 /* In words: what to do about a list that is not the one the journal began with. */
 static void refuse(const struct list *l, const struct input_identity *was,
                    const struct input_identity *is)
 {
-    char when[32] = "";
+    char when[32], name[4 * 4096];
     time_t s = (time_t)(was->mtime_ns / 1000000000);
     struct tm tm;
     if (!was->stream && !is->stream && was->size == is->size && was->digest == is->digest &&
-        localtime_r(&s, &tm)) {
-        strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &tm);
+        gmtime_r(&s, &tm)) {
+        strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
         say_die(EXIT_UNUSABLE, "%s: was written to after the journal had begun with it. If it is "
-                "the same list still: touch -d '%s.%09lld' '%s'; else give another --journal",
-                l->name, when, (long long)(was->mtime_ns % 1000000000), l->name);
+                "the same list still: touch -d %s.%09lldZ %s; else give another --journal",
+                l->name, when, (long long)(was->mtime_ns % 1000000000),
+                l->fd == STDIN_FILENO ? "LIST" : quoted(l->name, name, sizeof name));
     }
     say_die(EXIT_UNUSABLE, "%s: is not the list that the journal began with: give that one, or "
             "another --journal", l->name);
@@ -348,7 +424,8 @@ static void check_identity(struct input *in, uint32_t i, const struct input_iden
 {
     struct input_identity is;
     input_identify(in, i, &is);
-    bool same = is.stream == was->stream && is.size == was->size && is.mtime_ns == was->mtime_ns;
+    bool same = is.stream == was->stream &&
+                (is.stream || (is.size == was->size && is.mtime_ns == was->mtime_ns));
     if (!same || (i == in->at && !is.stream && is.digest != was->digest))
         refuse(&in->lists[i], was, &is);
 }
@@ -359,8 +436,7 @@ void input_resume(struct input *in, const struct input_place *place,
     if (count != in->count)
         say_die(EXIT_UNUSABLE, "the journal began with %u lists, not %u: give those, in the same "
                 "order, or another --journal", count, in->count);
-    while (in->at < place->list)
-        next_list(in);
+    in->at = in->check_end = place->list;
     in->number = place->number;
     in->file_line = place->file_line;
     in->skipping = place->skipping;
@@ -368,6 +444,10 @@ void input_resume(struct input *in, const struct input_place *place,
     in->offset = place->total;
     for (uint32_t i = 0; i < count; i++)
         check_identity(in, i, &ids[i]);
+    for (uint32_t i = 0; i < in->at; i++) {
+        in->lists[i].length = ids[i].size;
+        in->lists[i].sum = ids[i].digest;
+    }
     if (in->at == count)
         return;
     const struct list *l = &in->lists[in->at];

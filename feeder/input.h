@@ -56,9 +56,9 @@ struct input_place {
 /* What list it was: by a few facts, so that another is told from it without reading it all. */
 struct input_identity {
     bool stream;           /* cannot be sought: size and mtime are 0 */
-    int64_t size, mtime_ns;
+    int64_t size, mtime_ns; /* of a stream that was read to its end: size alone */
     uint64_t digest;       /* XXH3-64 of the part read off: in a stream of all of it, in a file of
-                            * its first and last 64 KiB; 0 in a list that is not being read */
+                            * its first and last 64 KiB; 0 in a file that is not being read */
 };
 
 uint32_t input_count(const struct input *in);

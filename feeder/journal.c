@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/say.h"
 #include "lib/sum.h"
 
@@ -28,7 +29,7 @@ static void die(const char *path, const char *name)
     say_die(say_status(errno), "%s/%s: %s", path, name, strerror(errno));
 }
 
-/* Files. */
+/* Opening. */
 
 /* Whether somebody else's files are in there, and none of ours. */
 static bool is_foreign(int dir_fd)
@@ -54,12 +55,23 @@ static int open_file(const struct journal *j, const char *name, int flags)
     return fd;
 }
 
+/* A directory that was just made is no more durable than its name. */
+static int sync_name(int dir_fd)
+{
+    int up = openat(dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int bad = up < 0 || fsync(up), err = errno;
+    if (up >= 0)
+        close(up);
+    errno = err;
+    return bad ? -1 : 0;
+}
+
 static void open_files(struct journal *j)
 {
-    if (mkdir(j->path, 0700) && errno != EEXIST)
-        say_die(say_status(errno), "%s: %s", j->path, strerror(errno));
-    j->dir_fd = open(j->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (j->dir_fd < 0)
+    bool made = mkdir(j->path, 0700) == 0;
+    if (made || errno == EEXIST)
+        j->dir_fd = open(j->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (j->dir_fd < 0 || (made && sync_name(j->dir_fd)))
         say_die(say_status(errno), "%s: %s", j->path, strerror(errno));
     if (is_foreign(j->dir_fd))
         say_die(EXIT_UNUSABLE, "%s: is no journal and not empty: give a directory of its own",
@@ -115,6 +127,33 @@ static void load(struct journal *j, struct checkpoint *c, const char *text, size
         say(SAY_WARN, "%s/%s: %s: reading all of the manifest instead", j->path, CHECKPOINT, why);
 }
 
+/* To *bytes. A file that somebody has made shorter is left, and *bytes says so: else what is put
+ * back into it now would not be cut off at the next start, and be put back once more. */
+static void shorten(int fd, uint64_t *bytes, const char *path)
+{
+    struct stat st;
+    if (fstat(fd, &st) || ((uint64_t)st.st_size > *bytes && ftruncate(fd, (off_t)*bytes)))
+        die(path, "failed");
+    if ((uint64_t)st.st_size < *bytes)
+        *bytes = (uint64_t)st.st_size;
+}
+
+static void restore_tasks(struct window *w, const struct checkpoint *c)
+{
+    if (c->task_count > w->most)
+        w->most = (unsigned)c->task_count; /* --window was larger then */
+    for (size_t i = 0; i < c->task_count; i++) {
+        const struct unsettled *u = &c->tasks[i];
+        if (!u->url)
+            continue;
+        struct task *t = window_add(w, u->id, u->url, u->url_len);
+        if (!t)
+            say_die(EXIT_TEMP, "out of memory");
+        t->failures = u->failures;
+        t->losses = u->losses;
+    }
+}
+
 /* Checkpoints. */
 
 static int write_all(int fd, const char *data, size_t len)
@@ -138,7 +177,9 @@ static int write_temporary(struct journal *j)
                     0600);
     if (fd < 0)
         return -1;
-    int bad = write_all(fd, j->text.data, j->text.len) || fsync(fd), err = errno;
+    int bad = FAULT_FAILS("feeder.journal.temporary.write");
+    bad = bad || write_all(fd, j->text.data, j->text.len) || fsync(fd);
+    int err = errno;
     if (close(fd) && !bad) {
         bad = 1;
         err = errno;
@@ -154,18 +195,27 @@ static void save(struct job *job)
     struct journal *j = (struct journal *)((char *)job - offsetof(struct journal, job));
     j->err = 0;
     j->final = true;
-    if (fdatasync(j->manifest_fd) || fdatasync(j->failed_fd)) {
+    int bad = FAULT_FAILS("feeder.journal.lines.sync");
+    if (bad || fdatasync(j->manifest_fd) || fdatasync(j->failed_fd)) {
         j->err = errno;
         return;
     }
+    FAULT("feeder.journal.lines.synced");
     j->final = false;
-    if (write_temporary(j) || renameat(j->dir_fd, TEMPORARY, j->dir_fd, CHECKPOINT)) {
+    bad = write_temporary(j);
+    FAULT("feeder.journal.temporary.written");
+    bad = bad || FAULT_FAILS("feeder.journal.rename");
+    if (bad || renameat(j->dir_fd, TEMPORARY, j->dir_fd, CHECKPOINT)) {
         j->err = errno;
+        unlinkat(j->dir_fd, TEMPORARY, 0); /* on a full disk it would be in the manifest's way */
         return;
     }
+    FAULT("feeder.journal.renamed");
     j->final = true;
-    if (fsync(j->dir_fd))
+    bad = FAULT_FAILS("feeder.journal.directory.sync");
+    if (bad || fsync(j->dir_fd))
         j->err = errno;
+    FAULT("feeder.journal.saved");
 }
 
 static void list_tasks(const struct window *w, struct checkpoint *c)
@@ -188,7 +238,7 @@ static void list_lists(struct input *in, struct checkpoint *c)
         input_identify(in, i, &c->lists[i]);
 }
 
-static void write_text(struct journal *j, const struct checkpoint *c)
+static void make_text(struct journal *j, const struct checkpoint *c)
 {
     j->text.len = 0;
     if (checkpoint_write(&j->text, c))
@@ -196,39 +246,35 @@ static void write_text(struct journal *j, const struct checkpoint *c)
     j->text_sum = sum_of(j->text.data, j->text.len);
 }
 
-/* Whether what there is now can be written down. */
-static bool is_whole(const struct journal *j, const struct journal_of *of)
-{
-    struct input_place place;
-    input_place(of->input, &place);
-    return manifest_is_out(of->manifest) && replay_is_passed(&j->replay, place.number);
-}
-
-/* Invariant: each line that was read is in the window or in the manifest, and in one of them. */
-static void make_text(struct journal *j, const struct journal_of *of, bool complete)
+/* Invariant: each line that was read is in the window or in the manifest, and in one of them.
+ * Precondition: the manifest is out. */
+static void describe(struct journal *j, const struct journal_of *of, bool complete)
 {
     struct checkpoint c = {.epoch = j->epoch, .complete = complete,
                            .ledger = of->manifest->ledger,
                            .manifest_bytes = j->manifest_base + of->manifest->lines.written,
                            .failed_bytes = j->failed_base + of->manifest->failed.written};
     memcpy(c.run, j->run, sizeof c.run);
-    assert(is_whole(j, of));
+    assert(manifest_is_out(of->manifest));
     assert(c.ledger.fed == c.ledger.delivered + c.ledger.failed + of->window->size);
     snprintf(c.dest, sizeof c.dest, "%s", of->dest);
+    memcpy(j->text_dest, c.dest, sizeof j->text_dest);
     input_place(of->input, &c.place);
     list_lists(of->input, &c);
     list_tasks(of->window, &c);
-    write_text(j, &c);
+    make_text(j, &c);
     checkpoint_free(&c);
 }
 
-static bool judge(struct journal *j)
+/* `if_full`: what is to be said of a full disk, beside that. */
+static bool judge(struct journal *j, const char *if_full)
 {
     j->next_ms = clock_ms() + EVERY_MS;
     if (clock_ms() - j->began_ms > EVERY_MS / SHARE)
         j->next_ms = clock_ms() + SHARE * (clock_ms() - j->began_ms);
     if (!j->err) {
         j->saved_sum = j->text_sum;
+        memcpy(j->dest, j->text_dest, sizeof j->dest);
         if (j->complained)
             say(SAY_WARN, "%s: the checkpoint is written again", j->path);
         j->complained = false;
@@ -238,81 +284,50 @@ static bool judge(struct journal *j)
     j->broken = !full;
     if (!j->complained)
         say(full ? SAY_WARN : SAY_ERROR, "%s: the checkpoint can't be written: %s%s", j->path,
-            strerror(j->err), full ? ": going on, and trying again" : "");
+            strerror(j->err), full ? if_full : "");
     j->complained = true;
     j->next_ms = clock_ms() + RETRY_MS;
     return full;
 }
 
-static bool save_and_wait(struct journal *j)
+/* Now, and waits for it. */
+static bool save_now(struct journal *j, const char *if_full)
 {
     j->began_ms = clock_ms();
     save(&j->job);
-    return judge(j) && !j->err;
+    return judge(j, if_full);
 }
 
-/* The checkpoint as it was, of the new epoch: on disk before anything is handed out. */
-static bool begin_epoch(struct journal *j, struct checkpoint *c)
-{
-    memcpy(c->run, j->run, sizeof c->run);
-    c->epoch = j->epoch;
-    write_text(j, c);
-    return save_and_wait(j);
-}
-
-/* Opening. */
-
-static void shorten(int fd, uint64_t bytes, const char *path)
-{
-    struct stat st;
-    if (fstat(fd, &st) || ((uint64_t)st.st_size > bytes && ftruncate(fd, (off_t)bytes)))
-        die(path, "failed");
-}
-
-static void restore_tasks(struct window *w, const struct checkpoint *c)
-{
-    if (c->task_count > w->most)
-        w->most = (unsigned)c->task_count; /* --window was larger then */
-    for (size_t i = 0; i < c->task_count; i++) {
-        const struct unsettled *u = &c->tasks[i];
-        if (!u->url)
-            continue;
-        struct task *t = window_add(w, u->id, u->url, u->url_len);
-        if (!t)
-            say_die(EXIT_TEMP, "out of memory");
-        t->failures = u->failures;
-        t->losses = u->losses;
-    }
-}
-
+/* The checkpoint stays what it was but for our epoch: lines that the manifest settles beyond its
+ * place count only once they are read again, and until then it must not cover them. */
 static void restore(struct journal *j, const struct journal_of *of, struct checkpoint *c)
 {
     char path[4096];
     struct manifest *m = of->manifest;
     snprintf(path, sizeof path, "%s/manifest.jsonl", j->path);
-    m->ledger = c->ledger;
     if (c->list_count)
         input_resume(of->input, &c->place, c->lists, c->list_count);
     else
         list_lists(of->input, c);
-    j->finished = c->complete;
-    if (j->finished)
-        return;
-    if (!begin_epoch(j, c))
-        exit(EXIT_UNUSABLE); /* said */
-    shorten(j->failed_fd, c->failed_bytes, j->path);
+    replay_check(j->manifest_fd, c, path);
+    shorten(j->failed_fd, &c->failed_bytes, j->path);
+    memcpy(c->run, j->run, sizeof c->run);
+    c->epoch = j->epoch;
+    memcpy(j->text_dest, j->dest, sizeof j->text_dest);
+    make_text(j, c);
     replay_open(&j->replay, j->manifest_fd, c, &m->failed, path);
     restore_tasks(of->window, c);
     m->ledger = c->ledger;
     j->manifest_base = c->manifest_bytes;
     j->failed_base = (uint64_t)lseek(j->failed_fd, 0, SEEK_END) - m->failed.written;
+    j->finished = c->complete;
 }
 
 void journal_open(struct journal *j, const char *path, const struct journal_of *of, int joblog_fd)
 {
     struct checkpoint c = {0};
     size_t len = 0;
-    *j = (struct journal){.path = path, .text = buf_make(SIZE_MAX / 2), .job.run = save};
+    *j = (struct journal){.path = path, .dir_fd = -1, .text = buf_make(SIZE_MAX / 2), .job.run = save};
     open_files(j);
     char *text = read_checkpoint(j, &len);
     load(j, &c, text, len);
@@ -320,10 +335,15 @@ void journal_open(struct journal *j, const char *path, const struct journal_of *
     restore(j, of, &c);
     checkpoint_free(&c);
     free(text);
+    FAULT("feeder.journal.replayed");
     if (!(j->pool = pool_open(1)))
         say_die(EXIT_TEMP, "cannot start: %s", strerror(errno));
     if (manifest_flush(of->manifest) != 1) /* failed lines, put back */
         die(path, "failed");
+    /* Without a checkpoint only the manifest tells whether it is the right list: that comes first. */
+    bool judged = j->epoch > 1 || !j->replay.settled;
+    if (!j->finished && judged && (!save_now(j, ": make room, and run this again") || j->err))
+        exit(EXIT_UNUSABLE); /* said */
 }
 
 bool journal_has(struct journal *j, uint64_t id, const char *url, size_t url_len)
@@ -336,21 +356,34 @@ bool journal_has(struct journal *j, uint64_t id, const char *url, size_t url_len
     return known;
 }
 
+/* Whether all lines that the manifest settles are read again, so that a place can be kept. */
+static bool has_caught_up(const struct journal *j, const struct journal_of *of)
+{
+    struct input_place place;
+    input_place(of->input, &place);
+    if (place.number < j->replay.highest && place.list == input_count(of->input))
+        say_die(EXIT_UNUSABLE, "%s/manifest.jsonl has a line %llu, and the list ends with line "
+                "%llu: give the list it began with, or another --journal", j->path,
+                (unsigned long long)j->replay.highest, (unsigned long long)place.number);
+    return place.number >= j->replay.highest;
+}
+
 bool journal_turn(struct journal *j, const struct journal_of *of)
 {
     if (!j->path || j->finished)
         return true;
     if (j->busy && pool_done(j->pool)) {
         j->busy = false;
-        if (!judge(j))
+        if (!judge(j, ": going on, and trying again"))
             return false;
     }
-    if (j->busy || clock_ms() < j->next_ms)
+    bool hurry = !journal_has_dest(j, of->dest) && !j->complained;
+    if (j->busy || (clock_ms() < j->next_ms && !hurry))
         return true;
     j->next_ms = clock_ms() + EVERY_MS;
-    if (manifest_flush(of->manifest) != 1 || !is_whole(j, of))
+    if (!has_caught_up(j, of) || manifest_flush(of->manifest) != 1)
         return true;
-    make_text(j, of, false);
+    describe(j, of, false);
     if (j->text_sum == j->saved_sum)
         return true;
     j->began_ms = clock_ms();
@@ -358,6 +391,11 @@ bool journal_turn(struct journal *j, const struct journal_of *of)
     pool_add(j->pool, &j->job);
     pool_go(j->pool);
     return true;
+}
+
+bool journal_has_dest(const struct journal *j, const char *dest)
+{
+    return !j->path || j->finished || j->replay.highest || strcmp(j->dest, dest) == 0;
 }
 
 int journal_fd(const struct journal *j)
@@ -378,12 +416,13 @@ bool journal_close(struct journal *j, const struct journal_of *of, bool complete
     bool good = true;
     if (!j->path)
         return true;
+    FAULT("feeder.journal.closing");
     pool_stop(j->pool);
     if (j->busy && pool_done(j->pool))
-        good = judge(j);
-    if (!j->broken && !j->finished && is_whole(j, of)) {
-        make_text(j, of, complete);
-        good = save_and_wait(j);
+        good = judge(j, "");
+    if (!j->broken && !j->finished && manifest_is_out(of->manifest) && has_caught_up(j, of)) {
+        describe(j, of, complete);
+        good = save_now(j, ": the manifest has it all, so the next start finds it there");
     }
     pool_close(j->pool);
     replay_close(&j->replay);

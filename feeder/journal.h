@@ -43,7 +43,8 @@ struct journal {
     struct pool *pool;            /* one thread; owned */
     struct job job;
     bool busy;                    /* the job is with the thread */
-    struct buf text;              /* the checkpoint it writes */
+    struct buf text;              /* the checkpoint it writes, */
+    char text_dest[PLACE_MAX];    /* and its DEST */
     uint64_t text_sum, saved_sum; /* of text; of the one on disk */
     int err;                      /* the job's: errno */
     bool final;                   /* of err: what was written may be lost, so we must stop */
@@ -65,6 +66,9 @@ bool journal_has(struct journal *j, uint64_t id, const char *url, size_t url_len
 
 /* Once a turn: a checkpoint, if one is due (and the manifest can be written). False: the disk lost what was written (said). */
 bool journal_turn(struct journal *j, const struct journal_of *of);
+/* Whether `dest` is on disk; nothing may be handed out before, or a later feeder could go on into
+ * another. Where the checkpoint was lost, and it with it, the run goes on regardless. */
+bool journal_has_dest(const struct journal *j, const char *dest);
 /* Readable when a checkpoint has been written; -1 without a journal. */
 int journal_fd(const struct journal *j);
 /* How long the loop may sleep before the next turn. */

@@ -30,7 +30,7 @@ int line_read(struct line *out, const char *text, size_t len)
 {
     *out = (struct line){.class = ""};
     json_error_t why;
-    json_t *root = json_loadb(text, len, JSON_ALLOW_NUL, &why);
+    json_t *root = json_loadb(text, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &why);
     if (!root && json_error_code(&why) == json_error_out_of_memory)
         say_die(EXIT_TEMP, "out of memory"); /* the line is not to blame: it would be cut off */
     const json_t *url = json_object_get(root, "url"), *class = json_object_get(root, "class");

@@ -81,11 +81,12 @@ static void log_job(struct manifest *m, const struct manifest_entry *e, const st
     sink_end(&m->joblog);
 }
 
-/* "sha256:ab…" becomes "sha256":"ab…". */
+/* "sha256:ab…" becomes "sha256":"ab…". The name is an uploader's word, and another field's would
+ * make the line unreadable: all digests' end in a digit, no field's does. */
 static void digest(struct buf *b, struct msg_text t)
 {
     const char *colon = t.len ? memchr(t.s, ':', t.len) : NULL;
-    if (!colon)
+    if (!colon || colon == t.s || colon[-1] < '0' || colon[-1] > '9')
         return;
     buf_adds(b, ",");
     json_string(b, t.s, (size_t)(colon - t.s));

@@ -45,11 +45,13 @@ static void make_room(struct replay *r, uint64_t index)
     if (index < r->count)
         return;
     size_t count = (index + 1) * 2;
-    uint32_t *marks = realloc(r->marks, count * sizeof *marks);
+    uint32_t *marks = calloc(count, sizeof *marks); /* a damaged number may leave most untouched */
     if (!marks)
         say_die(EXIT_TEMP, "out of memory: the manifest settles line %llu",
                 (unsigned long long)(r->base + 1 + index));
-    memset(marks + r->count, 0, (count - r->count) * sizeof *marks);
+    if (r->count)
+        memcpy(marks, r->marks, r->count * sizeof *marks);
+    free(r->marks);
     r->marks = marks;
     r->count = count;
 }
@@ -65,8 +67,8 @@ static bool settle(struct replay *r, struct checkpoint *c, const struct line *l)
         if (r->marks[index])
             return false;
         r->marks[index] = mark_of(l->url, l->url_len);
-        r->last = l->id > r->last ? l->id : r->last;
-        c->ledger.fed++; /* it was read before */
+        r->highest = l->id > r->highest ? l->id : r->highest;
+        c->ledger.fed++;
         return true;
     }
     struct unsettled *t = find(c, l->id);
@@ -137,12 +139,15 @@ static void cut(int fd, uint64_t from, uint64_t size, const char *path)
         say_die(EXIT_UNUSABLE, "%s: %s", path, strerror(errno));
 }
 
-static void check_length(int fd, const struct checkpoint *c, uint64_t size, const char *path)
+void replay_check(int fd, const struct checkpoint *c, const char *path)
 {
+    off_t size = lseek(fd, 0, SEEK_END);
     char last = '\n';
-    if (c->manifest_bytes &&
-        (size < c->manifest_bytes || pread(fd, &last, 1, (off_t)c->manifest_bytes - 1) != 1 ||
-         last != '\n'))
+    if (size < 0)
+        say_die(EXIT_UNUSABLE, "%s: %s", path, strerror(errno));
+    if (c->manifest_bytes && ((uint64_t)size < c->manifest_bytes ||
+                              pread(fd, &last, 1, (off_t)c->manifest_bytes - 1) != 1 ||
+                              last != '\n'))
         say_die(EXIT_UNUSABLE, "%s: is not the manifest that the checkpoint beside it speaks of "
                 "(%llu bytes of lines): put it back; or remove the checkpoint, to go on from the "
                 "lines that are there", path, (unsigned long long)c->manifest_bytes);
@@ -157,7 +162,6 @@ void replay_open(struct replay *r, int fd, struct checkpoint *c, struct sink *fa
     *r = (struct replay){.base = c->place.number};
     if (size < 0 || !f)
         say_die(say_status(errno), "%s: %s", path, strerror(errno));
-    check_length(fd, c, (uint64_t)size, path);
     if (fseeko(f, (off_t)c->manifest_bytes, SEEK_SET))
         say_die(EXIT_UNUSABLE, "%s: %s", path, strerror(errno));
     c->manifest_bytes += read_lines(r, f, c, failed);
@@ -171,11 +175,6 @@ void replay_close(struct replay *r)
 {
     free(r->marks);
     *r = (struct replay){0};
-}
-
-bool replay_is_passed(const struct replay *r, uint64_t number)
-{
-    return number >= r->last;
 }
 
 int replay_knows(const struct replay *r, uint64_t id, const char *url, size_t url_len)

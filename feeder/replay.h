@@ -14,22 +14,21 @@
 
 struct replay {
     uint64_t base;      /* lines up to it are the checkpoint's */
-    uint64_t last;      /* the last line that is settled, if it is beyond base */
     uint32_t *marks;    /* owned; of line base + 1 + i: 0 not settled, else a sum of its URL */
     size_t count;
+    uint64_t highest;   /* line that is settled and beyond base; 0: none */
     uint64_t settled;   /* lines of the manifest that were read */
 };
 
+/* Ends the process in words where the manifest `fd` can't be the checkpoint's. `path` is for
+ * messages. */
+void replay_check(int fd, const struct checkpoint *c, const char *path);
+
 /* Reads the manifest `fd` from c->manifest_bytes on. Counts in c->ledger what it finds, takes the
- * settled ones out of c->tasks, puts failed URLs into `failed`. `path` is for messages: ends the
- * process in words where the manifest can't be the checkpoint's. */
+ * settled ones out of c->tasks, puts failed URLs into `failed`. Precondition: replay_check(). */
 void replay_open(struct replay *r, int fd, struct checkpoint *c, struct sink *failed,
                  const char *path);
 void replay_close(struct replay *r);
-
-/* Whether reading has passed all that is settled. Before, a checkpoint of that place that counted
- * the manifest's lines would hide those beyond the place: none may be made. */
-bool replay_is_passed(const struct replay *r, uint64_t number);
 
 /* Whether line `id` of the list is settled already: 1, 0, or -1: the manifest has another URL
  * under that number. */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/say.h"
 
 int sink_open(struct sink *s, int fd)
@@ -35,7 +36,7 @@ struct buf *sink_begin(struct sink *s)
 void sink_add_plain(struct sink *s, const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++)
-        buf_add(&s->lines, (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? "?" : &text[i], 1);
+        buf_add(&s->lines, text[i] == '\n' ? "?" : &text[i], 1);
 }
 
 void sink_end(struct sink *s)
@@ -61,10 +62,13 @@ static int put(struct sink *s, size_t *done)
             len = PIPE_BUF; /* pipe(7): what poll calls writable takes this much at once */
         if (s->pipe && poll(&p, 1, 0) == 0)
             return 0;
+        if (FAULT_FAILS("feeder.manifest.write"))
+            return -1;
         ssize_t n = write(s->fd, s->lines.data + *done, len);
         if (n < 0)
             return errno == EAGAIN || errno == EINTR ? 0 : -1;
         *done += (size_t)n;
+        FAULT("feeder.manifest.written");
     }
     return 1;
 }

@@ -30,7 +30,7 @@ void sink_close(struct sink *s);
  * (and ends the process when memory has run out: a missing line would be a lie). */
 struct buf *sink_begin(struct sink *s);
 void sink_end(struct sink *s);
-/* Adds text to the line that has begun; control characters, which a plain line can't have, as ?. */
+/* Adds text to the line that has begun; line feeds, which a line can't have, as ?. */
 void sink_add_plain(struct sink *s, const char *text, size_t len);
 
 /* Writes what can be written without waiting. 1 all is out, 0 some is left, -1 errno: it can't

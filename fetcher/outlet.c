@@ -5,6 +5,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "lib/fault.h"
 #include "lib/say.h"
 #include "lib/sum.h"
 #include "lib/wire.h"
@@ -62,6 +63,7 @@ static struct outlet *add(struct outlets *os, const struct msg_uploader *u)
 static void disown(struct outlets *os, struct outlet *o)
 {
     os->lost(os->arg, o);
+    FAULT("fetcher.uploader.lost");
     sent_free(&o->sent);
     hang_up(os, o);
 }
@@ -191,11 +193,13 @@ static bool flush(struct outlets *os, struct outlet *o)
     if (!o->wire || o->full)
         return false;
     write_head(os, o, o->batch_n, false, b->items, b->count);
-    int got = b->bodies >= BATCH_WORTH
+    int got = FAULT_FAILS("fetcher.batch.send") ? -1
+              : b->bodies >= BATCH_WORTH
                   ? send_joined(os, o, &b->block, BATCH_HEAD_ROOM, b->bodies)
                   : wire_send_two(o->wire, os->head.data, os->head.len, batch_bodies(b), b->bodies);
     if (!note_sent(o, got, o->batch_n))
         return false;
+    FAULT("fetcher.batch.sent");
     batch_empty(b);
     return true;
 }
@@ -226,6 +230,8 @@ static uint64_t send_alone(struct outlets *os, struct outlet *o, const struct ms
         return 0;
     uint64_t n = os->next_n++;
     write_head(os, o, n, false, c, 1);
+    if (FAULT_FAILS("fetcher.chunk.send"))
+        return note_sent(o, -1, n);
     return note_sent(o, send_joined(os, o, block, OUTLET_HEAD_ROOM, c->len), n);
 }
 
@@ -264,6 +270,8 @@ static void send_idle(struct outlets *os, struct outlet *o)
     uint64_t n = os->next_n++;
     write_head(os, o, n, o->leaving && o->open == 0, NULL, 0);
     note_sent(o, wire_send(o->wire, os->head.data, os->head.len), n);
+    FAULT("fetcher.idle.sent");
+    FAULT_IF(o->leaving && o->open == 0, "fetcher.closed.sent");
 }
 
 uint32_t outlets_sent(const struct outlets *os)

@@ -5,6 +5,7 @@
 #include <utlist.h>
 
 #include "fetcher/inflate.h"
+#include "lib/fault.h"
 #include "lib/say.h"
 #include "lib/table.h"
 
@@ -105,6 +106,7 @@ static void report_failed(struct transfer *t, const char *class, const char *det
                             .response_code = t->response_code, .time_us = t->time_us,
                             .url_effective = msg_text(t->url_effective)};
     worker_outcome(t->all->worker, false, &o);
+    FAULT("fetcher.failed.kept");
 }
 
 void transfers_task(struct transfers *ts, const struct msg_task *m)
@@ -127,6 +129,7 @@ void transfers_task(struct transfers *ts, const struct msg_task *m)
     HASH_ADD(hh, ts->by_d, d, sizeof t->d, t);
     DL_APPEND(ts->queued, t);
     ts->queued_count++;
+    FAULT("fetcher.task.taken");
 }
 
 /* Chunks. */
@@ -163,6 +166,9 @@ static int ship(struct transfer *t, bool last)
     uint64_t n = outlet_send(ts->outlets, o, &c, &t->block);
     if (!n)
         return 0;
+    FAULT_IF(c.first && !last, "fetcher.chunk.first.sent");
+    FAULT_IF(!c.first && !last, "fetcher.chunk.middle.sent");
+    FAULT_IF(!c.first && last, "fetcher.chunk.last.sent");
     if (!t->outlet) {
         t->outlet = o;
         o->open++;
@@ -451,6 +457,7 @@ void transfers_give_back(struct transfers *ts)
     while (ts->queued) {
         report_failed(ts->queued, "lost", "not begun: the fetcher is leaving", true, 0);
         free_transfer(ts->queued);
+        FAULT("fetcher.leaving.returned");
     }
 }
 

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "lib/fault.h"
 #include "lib/outbox.h"
 #include "lib/say.h"
 #include "lib/stop.h"
@@ -173,14 +174,15 @@ void worker_close(struct worker *w)
 static void follow(struct worker *w, const struct msg *m)
 {
     bool other_run = memcmp(w->run, m->run, ID_RUN_BYTES) != 0;
-    if (!other_run && m->from == w->feeder_member)
-        return;
+    if (!other_run && (m->from == w->feeder_member || m->news.epoch < w->epoch))
+        return; /* ours, or the last words of the one before it */
     if (other_run) {
         outbox_forget(&w->outbox, UINT64_MAX);
         w->role.reset(w->role.arg);
         memcpy(w->run, m->run, ID_RUN_BYTES);
-        w->over = false;
+        FAULT("worker.run.heard");
     }
+    w->over = false; /* one that was stopped goes on */
     w->feeder_member = m->from;
     w->mark = 0;
     outbox_repeat(&w->outbox);
@@ -198,6 +200,7 @@ static void hear_over(struct worker *w, const struct msg_news *n)
     msg_text_copy(n->over, why, sizeof why);
     w->over = true;
     w->refused = n->refused;
+    FAULT("worker.over.heard");
     if (n->refused)
         say(SAY_ERROR, "the feeder refuses us: %s", why);
     else
@@ -212,10 +215,12 @@ static void hear_over(struct worker *w, const struct msg_news *n)
 
 static void hear_news(struct worker *w, const struct msg_news *n)
 {
+    FAULT("worker.news.taken");
     w->heard_ms = w->patience.now_ms;
     w->epoch = n->epoch;
     w->lease_ms = (int64_t)n->lease_ms;
     w->beat_ms = w->lease_ms / 10 > 0 ? w->lease_ms / 10 : 1;
+    FAULT_IF(w->outbox.first && n->done >= w->outbox.first_o, "worker.cover.heard");
     outbox_forget(&w->outbox, n->done);
     hear_over(w, n);
     if (!w->over)
@@ -312,10 +317,11 @@ static void send_outcomes(struct worker *w)
         m.outcomes.o = b->unsent_o;
         m.outcomes.items.v = items;
         m.outcomes.items.count = count;
-        if (send(w, &m) != 1) {
+        if (FAULT_FAILS("worker.outcomes.send") || send(w, &m) != 1) {
             w->hold_until_ms = clock_ms() + SOON_MS;
             return;
         }
+        FAULT("worker.outcomes.sent");
         outbox_sent(b, count);
     }
 }
@@ -351,12 +357,15 @@ static void send_beat(struct worker *w)
         w->role.fill_beat(w->role.arg, b);
     /* One that can't be sent is skipped; the next says the same and more. */
     int64_t now = clock_ms();
-    int got = send(w, &m);
+    int got = FAULT_FAILS("worker.beat.send") ? -1 : send(w, &m);
+    FAULT_IF(got == 1, "worker.beat.sent");
+    FAULT_IF(got == 1 && w->leaving, "worker.leaving.said");
     w->last_beat_ms = now;
     w->next_beat_ms = now + (got == 1 ? w->beat_ms : SOON_MS);
     if (got == 1 && w->empty && !w->said_goodbye) {
         w->said_goodbye = true;
         w->goodbye_ms = now;
+        FAULT("worker.goodbye.sent");
     }
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "lib/fault.h"
 #include "lib/say.h"
 #include "lib/sum.h"
 #include "lib/table.h"
@@ -116,11 +117,13 @@ static void run(struct job *job)
 {
     struct object *o = (struct object *)job;
     const struct store_ops *ops = o->all->ops;
-    if (!o->handle && !(o->handle = ops->begin(o->all->store, o->key, o->d)))
+    if (!o->handle && (FAULT_FAILS("uploader.begin") ||
+                       !(o->handle = ops->begin(o->all->store, o->key, o->d))))
         o->err = errno ? errno : EIO;
     for (struct piece *p = o->writing; p && !o->err; p = p->next)
-        if (p->len && ops->write(o->handle, p->bytes, p->len))
+        if (p->len && (FAULT_FAILS("uploader.write") || ops->write(o->handle, p->bytes, p->len)))
             o->err = errno ? errno : EIO;
+    FAULT("uploader.written");
     if (o->err || !o->commit || o->all->grouped)
         return;
     prepare_commit(o, &o->result);
@@ -180,6 +183,7 @@ static void report_stored(struct object *o)
     out.digest = msg_text(o->result.existing ? o->result.digest : o->digest);
     worker_outcome(o->all->worker, true, &out);
     worker_count_object(o->all->worker, o->result.bytes);
+    FAULT("uploader.receipt.kept");
 }
 
 /* Drops what there is of it; what is still to come of it is swallowed without another word. */

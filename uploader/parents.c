@@ -29,8 +29,10 @@ struct parents *parents_open(int root)
 
 static void let_go(struct parent *p)
 {
-    if (--p->users == 0) {
-        close(p->fd);
+    for (struct parent *up; p && --p->users == 0; p = up) {
+        up = p->up;
+        if (p->fd >= 0)
+            close(p->fd);
         free(p);
     }
 }
@@ -77,31 +79,34 @@ static int make_below(int root, char *path)
     return open_below(root, path);
 }
 
-static struct parent *open_parent(int root, const char *path, size_t len)
+static struct parent *get(struct parents *ps, const char *path, size_t len);
+
+/* Takes what is above it, too. */
+static struct parent *open_parent(struct parents *ps, const char *path, size_t len)
 {
     struct parent *p = calloc(1, sizeof *p + len + 1);
     if (!p)
         return NULL;
     memcpy(p->path, path, len);
     p->users = 1;
-    p->fd = open_below(root, p->path);
+    p->fd = open_below(ps->root, p->path);
     if (p->fd < 0 && errno == ENOENT)
-        p->fd = make_below(root, p->path);
-    if (p->fd >= 0)
+        p->fd = make_below(ps->root, p->path);
+    const char *slash = strrchr(p->path, '/');
+    if (p->fd >= 0 && (!len || (p->up = get(ps, path, slash ? (size_t)(slash - p->path) : 0))))
         return p;
     int err = errno;
-    free(p);
+    let_go(p);
     errno = err;
     return NULL;
 }
 
-struct parent *parents_get(struct parents *ps, const char *path, size_t len)
+static struct parent *get(struct parents *ps, const char *path, size_t len)
 {
     struct parent *p;
-    pthread_mutex_lock(&ps->lock);
     HASH_FIND(hh, ps->kept, path, len, p);
-    if (!p && (p = open_parent(ps->root, path, len))) {
-        if (HASH_COUNT(ps->kept) == PARENTS_KEPT)
+    if (!p && (p = open_parent(ps, path, len))) {
+        if (HASH_COUNT(ps->kept) >= PARENTS_KEPT)
             forget_all(ps);
         HASH_ADD_KEYPTR(hh, ps->kept, p->path, len, p);
         if (!p->hh.tbl) /* no room to keep it: it is its user's alone */
@@ -109,6 +114,13 @@ struct parent *parents_get(struct parents *ps, const char *path, size_t len)
     }
     if (p)
         p->users++;
+    return p;
+}
+
+struct parent *parents_get(struct parents *ps, const char *path, size_t len)
+{
+    pthread_mutex_lock(&ps->lock);
+    struct parent *p = get(ps, path, len);
     pthread_mutex_unlock(&ps->lock);
     return p;
 }

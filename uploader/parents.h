@@ -6,6 +6,7 @@
  * Threads: any. */
 #ifndef SLUICE_PARENTS_H
 #define SLUICE_PARENTS_H
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "lib/table.h"
@@ -18,6 +19,8 @@ struct parents;
 struct parent {
     int fd;       /* O_PATH */
     int users;    /* the table's */
+    struct parent *up;     /* what holds its name, good as long as this is; NULL: it is the root */
+    atomic_bool durable;   /* the caller's: whether its own name is known to be */
     UT_hash_handle hh;
     char path[];  /* below the root */
 };

@@ -1,8 +1,9 @@
 /* dir:PATH - one file per object, below a directory descriptor.
  *
  * A body is written into an unnamed file (O_TMPFILE) and linked when it is whole, so a killed
- * uploader leaves nothing. Where the file system has no O_TMPFILE, a name of our own under
- * PATH, locked while we live, serves; stale ones are removed at the start.
+ * uploader leaves nothing. Where the file system has no O_TMPFILE, or where what is there is
+ * replaced, a name of our own under PATH serves, locked while we live; what killed uploaders left
+ * of such names is removed at the start and at the end.
  *
  * Source: open(2) O_TMPFILE, linkat(2). */
 #include <errno.h>
@@ -16,6 +17,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "lib/fault.h"
 #include "lib/say.h"
 #include "uploader/parents.h"
 #include "uploader/store.h"
@@ -41,6 +43,7 @@ struct file {
     char key[];
 };
 
+/* What has our prefix and nobody's lock. */
 static void remove_stale(int dirfd)
 {
     DIR *d = fdopendir(openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -62,7 +65,9 @@ static void remove_stale(int dirfd)
 static void probe(struct dir *d)
 {
     char name[TEMP_NAME];
-    int fd = openat(d->fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
+    int fd = FAULT_FAILS("uploader.tmpfile")
+                 ? -1
+                 : openat(d->fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
     d->unnamed = fd >= 0;
     if (fd < 0)
         return;
@@ -74,10 +79,28 @@ static void probe(struct dir *d)
     close(fd);
 }
 
+static int sync_directory(int dirfd, const char *path)
+{
+    int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int bad = fd < 0 || FAULT_FAILS("uploader.fsync.names") || fsync(fd) ? -1 : 0;
+    int err = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = err;
+    return bad;
+}
+
+/* Where we may not read what our directory lies in, we have not made it, either. */
+static int sync_own_name(int fd)
+{
+    return sync_directory(fd, "..") && errno != EACCES ? -1 : 0;
+}
+
 static void *dir_open(const char *path, const struct store_settings *s)
 {
-    int fd = mkdir(path, 0777) && errno != EEXIST ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, 0)) {
+    int fd = mkdir(path, 0777) && errno != EEXIST ? -1
+                                                  : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, 0) || (s->fsync && sync_own_name(fd))) {
         int err = errno;
         say(SAY_ERROR, "dir:%s: %s", path, strerror(err));
         if (fd >= 0)
@@ -100,6 +123,7 @@ static void *dir_open(const char *path, const struct store_settings *s)
 static void dir_close(void *store)
 {
     struct dir *d = store;
+    remove_stale(d->fd); /* one that was killed after we came leaves nobody else to do it */
     parents_close(d->parents);
     close(d->fd);
     free(d);
@@ -115,16 +139,31 @@ static int64_t dir_free_bytes(void *store)
                                                          : (int64_t)(v.f_bavail * v.f_frsize);
 }
 
+/* A file of a name of our own, locked. Another's remove_stale() may be quicker than our lock: it
+ * has that one, then, and the next has another name. */
+static int open_named(struct file *f, uint64_t d)
+{
+    struct stat st;
+    for (unsigned i = 0;; i++) {
+        snprintf(f->temp, sizeof f->temp, "%s%016llx-%llx-%x", TEMP_PREFIX,
+                 (unsigned long long)f->dir->settings.member, (unsigned long long)d, i);
+        int fd = openat(f->dir->fd, f->temp,
+                        O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+        if (fd < 0)
+            return -1;
+        FAULT("uploader.temp.made");
+        bool theirs = flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+        if (!theirs && (fstat(fd, &st) || st.st_nlink))
+            return fd;
+        close(fd);
+    }
+}
+
 static int open_temp(struct file *f, uint64_t d)
 {
     if (f->dir->unnamed)
         return openat(f->dir->fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
-    snprintf(f->temp, sizeof f->temp, "%s%016llx-%llx", TEMP_PREFIX,
-             (unsigned long long)f->dir->settings.member, (unsigned long long)d);
-    int fd = openat(f->dir->fd, f->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (fd >= 0)
-        flock(fd, LOCK_EX | LOCK_NB);
-    return fd;
+    return open_named(f, d);
 }
 
 static void dir_drop(void *object)
@@ -196,6 +235,7 @@ static int put_if_absent(struct file *f)
 static int replace(struct file *f, uint64_t unique)
 {
     if (f->dir->unnamed) {
+        flock(f->fd, LOCK_EX | LOCK_NB); /* before it has a name that others may think stale */
         snprintf(f->temp, sizeof f->temp, "%s%016llx-r%llx", TEMP_PREFIX,
                  (unsigned long long)f->dir->settings.member, (unsigned long long)unique);
         if (link_unnamed(f, f->dir->fd, f->temp)) {
@@ -203,16 +243,20 @@ static int replace(struct file *f, uint64_t unique)
             return -1;
         }
     }
+    FAULT("uploader.replace.linked");
     if (renameat(f->dir->fd, f->temp, f->parent->fd, f->name))
         return -1;
     f->temp[0] = '\0';
     return 0;
 }
 
-/* Size and digest of what is there. */
+/* Size and digest of what is there. With --fsync it is made durable: an uploader without may have
+ * put it there a moment ago. */
 static int describe(const struct file *f, struct store_commit *r)
 {
-    int fd = openat(f->parent->fd, f->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = FAULT_FAILS("uploader.existing")
+                 ? -1
+                 : openat(f->parent->fd, f->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     struct digest *d = digest_open(r->kind);
     char *copy = malloc(COPY_BYTES);
     ssize_t n = -1;
@@ -222,7 +266,7 @@ static int describe(const struct file *f, struct store_commit *r)
         digest_add(d, copy, (size_t)n);
         r->bytes += (uint64_t)n;
     }
-    if (n == 0 && digest_text(d, r->digest))
+    if (n == 0 && ((f->dir->settings.fsync && fdatasync(fd)) || digest_text(d, r->digest)))
         n = -1;
     int err = errno;
     if (fd >= 0)
@@ -236,20 +280,10 @@ static int describe(const struct file *f, struct store_commit *r)
 static int put(struct file *f, struct store_commit *r)
 {
     r->bytes = f->bytes;
-    int bad = put_if_absent(f);
+    int bad = FAULT_FAILS("uploader.link") ? -1 : put_if_absent(f);
     if (bad && errno == EEXIST)
         bad = f->dir->settings.overwrite ? replace(f, (uint64_t)(uintptr_t)f) : describe(f, r);
-    return bad;
-}
-
-static int sync_parent(const struct file *f)
-{
-    int fd = openat(f->parent->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int bad = fd < 0 || fsync(fd);
-    int err = errno;
-    if (fd >= 0)
-        close(fd);
-    errno = err;
+    FAULT_IF(!bad, "uploader.linked");
     return bad;
 }
 
@@ -261,27 +295,61 @@ static void sync_bytes(struct store_commit *v, int count)
     for (int i = 0; i < count; i++)
         sync_file_range(((struct file *)v[i].object)->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     for (int i = 0; i < count; i++)
-        if (fdatasync(((struct file *)v[i].object)->fd))
+        if (FAULT_FAILS("uploader.fsync") || fdatasync(((struct file *)v[i].object)->fd))
             v[i].err = errno;
+}
+
+/* The directories that a commit has synced. */
+struct synced {
+    int count;
+    const struct parent *dirs[2 * STORE_GROUP_MOST];
+    int errs[2 * STORE_GROUP_MOST];
+};
+
+/* 0 or errno. Beyond the room of the list a directory is synced more than once. */
+static int sync_once(struct synced *s, const struct parent *p)
+{
+    for (int i = 0; i < s->count; i++)
+        if (s->dirs[i] == p)
+            return s->errs[i];
+    int err = sync_directory(p->fd, ".") ? errno : 0;
+    if (s->count < 2 * STORE_GROUP_MOST) {
+        s->dirs[s->count] = p;
+        s->errs[s->count++] = err;
+    }
+    return err;
+}
+
+/* A directory's sync does not cover its own name, and whoever made it may have died before that
+ * was durable: so the first of its objects waits for what is above it, too. */
+static int sync_way(struct synced *s, struct parent *p)
+{
+    if (!p->up || p->durable)
+        return 0;
+    int err = sync_once(s, p->up);
+    if (!err)
+        err = sync_way(s, p->up);
+    p->durable = !err;
+    return err;
 }
 
 static void sync_names(struct store_commit *v, int count)
 {
-    int errs[STORE_GROUP_MOST];
+    struct synced s = {0};
     for (int i = 0; i < count; i++) {
-        const struct file *f = v[i].object;
-        int first = 0; /* of its directory */
-        while (((struct file *)v[first].object)->parent != f->parent)
-            first++;
-        errs[i] = first < i ? errs[first] : sync_parent(f) ? errno : 0;
+        struct parent *p = ((struct file *)v[i].object)->parent;
+        int err = sync_once(&s, p);
+        if (!err)
+            err = sync_way(&s, p);
         if (!v[i].err)
-            v[i].err = errs[i];
+            v[i].err = err;
     }
 }
 
 static void dir_commit(struct store_commit *v, int count)
 {
     bool durable = ((struct file *)v[0].object)->dir->settings.fsync;
+    FAULT("uploader.commit.begun");
     if (durable)
         sync_bytes(v, count);
     for (int i = 0; i < count; i++)
@@ -291,6 +359,7 @@ static void dir_commit(struct store_commit *v, int count)
         sync_names(v, count);
     for (int i = 0; i < count; i++)
         dir_drop(v[i].object);
+    FAULT("uploader.committed");
 }
 
 const struct store_ops store_dir = {"dir", dir_open, dir_close, dir_free_bytes, dir_begin,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/fault.h"
 #include "lib/heap.h"
 #include "lib/opt.h"
 #include "lib/pool.h"
@@ -126,6 +127,7 @@ static void take_frame(struct uploader *u, struct frame *f)
     p->mark = m.chunks.n;
     p->heard_ms = worker_now_ms(u->worker);
     p->closed = m.chunks.closed;
+    FAULT_IF(m.chunks.items.count, "uploader.chunks.taken");
     if (m.chunks.items.count)
         objects_chunks(&u->objects, f, &m);
     wire_release(f);
@@ -229,6 +231,7 @@ static void leave_if_empty(struct uploader *u)
         return;
     if (!u->covering_since_ms)
         u->covering_since_ms = clock_ms();
+    FAULT("uploader.leaving.closed");
     if (!worker_uncovered(u->worker) || clock_ms() - u->covering_since_ms > COVER_MS)
         worker_empty(u->worker);
 }

@@ -1,0 +1,528 @@
+#!/usr/bin/env bats
+bats_require_minimum_version 1.5.0
+load helpers
+load journal
+
+# killed_after LINES: waits until the manifest has so many, then kills the feeder.
+killed_after() {
+    until_true 30 lines_at_least "$1" j/manifest.jsonl
+    kill_feeder
+}
+
+@test "the feeder killed in mid-run: the same command goes on, and nothing is fetched twice" {
+    start_origin
+    make_list 2500 2000 '?wait=40' > urls
+    start_uploader dir:out
+    start_fetcher -j 40
+    start_fetcher -j 40
+    start_feeder urls; killed_after 400
+    start_feeder urls; killed_after 1000
+    start_feeder urls; killed_after 1600
+    start_feeder urls
+    ends 40 0
+    check_run urls j/manifest.jsonl
+    echo "# $(requests) requests for 2500 lines" >&3
+    [ "$(requests)" -eq 2500 ]
+    workers_end 0
+    [ ! -s j/failed ]
+}
+
+@test "answers slower than the claims, bodies of many chunks, two uploaders: fetched once" {
+    start_origin
+    { make_list 60 100000 '?wait=2500'; make_list 120 100001 '?rate=50000'; } > urls
+    start_uploader dir:out
+    start_uploader dir:out
+    start_fetcher -j 60 --chunk-size 16k
+    start_feeder urls
+    until_true 20 requested 60
+    kill_feeder
+    start_feeder urls
+    until_true 30 requested 100
+    kill_feeder
+    start_feeder urls
+    ends 60 0
+    check_run urls j/manifest.jsonl
+    echo "# $(requests) requests for 180 lines" >&3
+    [ "$(requests)" -eq 180 ]
+}
+
+@test "feeder and workers killed, all started anew: every line once" {
+    start_origin
+    make_list 2500 1000 '?wait=20' > urls
+    for round in 1 2; do
+        start_fetcher -j 50
+        start_feeder urls
+        start_uploader dir:out
+        until_true 30 lines_at_least $((round * 700)) j/manifest.jsonl
+        kill -9 "$FEEDER" "$FETCHER" "$UPLOADER"
+        wait "$FEEDER" "$FETCHER" "$UPLOADER" || :
+    done
+    start_feeder urls
+    start_uploader dir:out
+    start_fetcher -j 50
+    ends 30 0
+    check_run urls j/manifest.jsonl
+    workers_end 0
+}
+
+@test "killed again at once, each time it is started: every line once" {
+    start_origin
+    make_list 3000 1000 '?wait=50' > urls
+    start_uploader dir:out
+    start_fetcher -j 50
+    start_feeder --window 200 urls; killed_after 500
+    for _ in 1 2 3; do
+        start_ready_feeder --window 200 urls
+        kill_feeder
+    done
+    start_feeder --window 200 urls; killed_after 1500
+    # With a smaller window it does not read at once what the last one had.
+    start_feeder --window 20 urls; killed_after 1600
+    start_feeder urls; killed_after 2000
+    start_feeder --window 50 urls
+    ends 30 0
+    check_run urls j/manifest.jsonl
+}
+
+@test "a run goes on into its own DEST only" {
+    start_origin
+    make_list 500 1000 '?wait=20' > urls
+    start_uploader dir:out; local mine=$UPLOADER
+    start_fetcher -j 10
+    start_feeder urls; killed_after 1
+    kill -9 "$mine"
+    start_uploader dir:other
+    start_feeder urls
+    local status=0
+    wait "$UPLOADER" || status=$?
+    [ $status -eq 2 ]
+    grep -q "this run stores into dir:" uploader.log
+    start_uploader dir:out
+    ends 30 0
+    check_run urls j/manifest.jsonl
+    [ -z "$(find other -type f)" ]
+}
+
+@test "INT and TERM: drained, status 3, and the same command finishes" {
+    start_origin
+    make_list 2000 1000 '?wait=40' > urls
+    local signal
+    for signal in INT TERM; do
+        start_uploader dir:out
+        start_fetcher -j 20
+        start_feeder urls
+        until_true 30 lines_at_least $(($(lines j/manifest.jsonl) + 300)) j/manifest.jsonl
+        kill -$signal "$FEEDER"
+        ends 10 3
+        tail -n 1 feeder.log | grep -Eq '[0-9]+ fed = [0-9]+ delivered \+ 0 failed \+ [1-9][0-9]* open'
+        workers_end 0
+    done
+    run ! grep '"open"' j/manifest.jsonl
+    start_uploader dir:out
+    start_fetcher
+    start_feeder urls
+    ends 30 0
+    tail -n 1 feeder.log | grep -q '2000 fed = 2000 delivered + 0 failed + 0 open'
+    check_run urls j/manifest.jsonl
+    [ "$(requests)" -eq 2000 ]
+}
+
+@test "INT twice: at once, status 3, and the same command finishes with workers that stayed" {
+    start_origin
+    make_list 400 1000 '?wait=5000&times=1' > urls
+    start_uploader --stay dir:out
+    start_fetcher --stay -j 400
+    start_feeder urls
+    until_true 20 requested 50
+    kill -INT "$FEEDER"
+    until_true 5 grep -q 'again: now' feeder.log
+    kill -INT "$FEEDER"
+    ends 5 3
+    start_feeder urls
+    ends 30 0
+    check_run urls j/manifest.jsonl
+}
+
+@test "a finished journal says so, with status 0, and its workers end" {
+    start_origin
+    { make_list 20 1000; make_list 3 10 '?status=404'; } > urls
+    start_uploader dir:out
+    start_fetcher
+    start_feeder urls
+    ends 20 1
+    workers_end 0
+    sha256sum j/* > before
+    start_uploader dir:out
+    start_fetcher
+    local began=$EPOCHREALTIME
+    start_feeder urls
+    ends 10 0
+    local ms=$(((${EPOCHREALTIME/./} - ${began/./}) / 1000))
+    echo "# ended after $ms ms" >&3
+    [ $ms -lt 3000 ]
+    grep -q 'finished already' feeder.log
+    tail -n 1 feeder.log | grep -q '23 fed = 20 delivered + 3 failed + 0 open'
+    workers_end 0
+    sha256sum --quiet -c before
+    [ "$(requests)" -eq 23 ]
+}
+
+@test "2,000,000 lines: going on reads what is left, not what is done" {
+    start_origin
+    { seq -f '# a line that is only there to be long, number %.0f' 2000000; make_list 1500 10 '?wait=40'; } > urls
+    start_uploader null:
+    start_fetcher -j 20
+    start_feeder --window 200 urls
+    until_true 30 lines_at_least 200 j/manifest.jsonl
+    until_true 10 checkpoint_beyond 100000000
+    kill_feeder
+    local began=$EPOCHREALTIME bytes
+    start_ready_feeder urls
+    local ms=$(((${EPOCHREALTIME/./} - ${began/./}) / 1000))
+    bytes=$(awk '$1 == "rchar:" { print $2 }' "/proc/$FEEDER/io")
+    echo "# ready after $ms ms and $bytes bytes of the list's $(stat -c %s urls)" >&3
+    [ "$bytes" -lt 2000000 ]
+    [ $ms -lt 3000 ]
+    ends 30 0
+    [ "$(jq -r .url j/manifest.jsonl | sort -u | wc -l)" -eq 1500 ]
+    [ "$(lines j/manifest.jsonl)" -eq 1500 ]
+}
+
+@test "a journal of another list, of a changed one, or not ours: status 5, in words, untouched" {
+    no_workers_journal
+    refused 'not the list' urls-edited
+    echo http://127.0.0.1:1/more >> urls
+    refused 'not the list' urls
+    cp -p urls.kept urls
+    sed -i 's,/7$,/8,' urls; touch -r urls.kept urls
+    refused 'not the list' urls
+    cp -p urls.kept urls
+    refused 'began with 1 lists' urls urls
+    refused 'began with 1 lists' urls-edited urls
+    refused 'not the list' - < urls-edited
+    refused 'not the list' - < <(cat urls)
+    refused 'is a directory' .
+
+    start_ready_feeder --at "ipc://$T/another" urls
+    until_true 10 checkpoint_is_quiet
+    refused 'another feeder is using' urls
+    kill_feeder
+
+    cp -r j kept
+    sed -i '1s/1$/2/' j/checkpoint
+    refused 'later version' urls
+    rm -r j; cp -r kept j
+    truncate -s 100 j/manifest.jsonl
+    echo http://127.0.0.1:1/x >> j/failed
+    refused 'put it back' urls
+    : > j/manifest.jsonl
+    refused 'put it back' urls
+    rm j/manifest.jsonl
+    run -5 "$BIN/feeder" --at "$AT" --journal j urls
+    [[ $output == *"put it back"* ]]
+
+    rm -r j; mkdir j; echo mine > j/notes
+    refused 'is no journal and not empty' urls
+    rm -r j; echo mine > j
+    run -5 "$BIN/feeder" --at "$AT" --journal j urls
+    [[ $output == *"j: "* ]]
+    run -5 "$BIN/feeder" --at "$AT" --journal no/such/j urls
+    [[ $output == *"no/such/j: No such file"* ]]
+}
+
+@test "two lists in another order are refused" {
+    seq -f 'http://127.0.0.1:1/%.0f' 300 > urls
+    seq -f 'http://127.0.0.1:2/%.0f' 300 > urls-b
+    no_workers_journal urls urls-b
+    refused 'not the list' urls-b urls
+    refused 'began with 2 lists' urls
+}
+
+# touched NAME [FILE]: a list of this name, or FILE on stdin, is touched; the advice is followed.
+touched() {
+    local name=$1 file=${2:-$1}
+    rm -rf j
+    seq -f 'http://127.0.0.1:1/%.0f' 1000 > "$file"
+    touch -d '2024-10-27T00:30:00.123456789Z' "$file" # an hour that Berlin has twice
+    if [ "$name" = - ]; then exec 5< "$file"; else exec 5< /dev/null; fi
+    start_feeder --window 50 "$name" <&5
+    until_true 10 checkpoint_beyond 1
+    kill_feeder
+    touch "$file"
+    if [ "$name" = - ]; then exec 5< "$file"; fi
+    refused 'touch -d' "$name" <&5
+    sed -n 's/.*: \(touch -d .*\); else.*/\1/p' <<< "$output" > advice
+    sed -i "s/LIST/$file/" advice
+    bash advice
+    if [ "$name" = - ]; then exec 5< "$file"; fi
+    start_ready_feeder "$name" <&5
+    kill_feeder
+    exec 5<&-
+}
+
+@test "a list that was only touched: the message says what to run, and then it goes on" {
+    export TZ=Europe/Berlin
+    touched urls
+    touched "it's a list"
+    touched - urls
+}
+
+@test "a list from a pipe goes on with the same stream, and with no other" {
+    start_origin
+    make_list 4000 1000 '?wait=20' > urls
+    start_uploader dir:out
+    start_fetcher -j 50
+    start_feeder --window 200 < <(cat urls)
+    until_true 20 lines_at_least 500 j/manifest.jsonl
+    until_true 10 checkpoint_beyond 10000
+    kill_feeder
+    start_feeder --window 200 < <(cat urls); killed_after 1500
+    JUDGED_LATE=1 refused 'not the stream' < <(sed 's,/7?,/7777?,' urls)
+    JUDGED_LATE=1 refused 'not the stream' < <(head -n 100 urls)
+    JUDGED_LATE=1 refused 'not the stream' < /dev/null
+    refused 'not the list' urls
+    start_feeder --window 200 < <(cat urls)
+    ends 30 0
+    check_run urls j/manifest.jsonl
+    echo "# $(requests) requests for 4000 lines" >&3
+}
+
+@test "a stream that is late: INT before it comes, status 3, and nothing is lost" {
+    start_origin
+    make_list 2000 1000 '?wait=20' > urls
+    start_uploader dir:out
+    start_fetcher -j 50
+    start_feeder --window 200 < <(cat urls)
+    until_true 20 lines_at_least 500 j/manifest.jsonl
+    kill_feeder
+    mkfifo late
+    exec {late}<> late
+    start_ready_feeder --window 200 < late
+    kill -INT "$FEEDER"
+    ends 10 3
+    start_ready_feeder --window 200 < late
+    head -n 400 urls >&$late
+    kill_feeder
+    exec {late}>&-
+    start_uploader dir:out
+    start_fetcher -j 50
+    start_feeder < <(cat urls)
+    ends 20 0
+    check_run urls j/manifest.jsonl
+}
+
+@test "stdin as a file, begun behind its start: goes on where it was" {
+    start_origin
+    make_list 1000 1000 '?wait=20' > urls
+    { echo 'a line that is the shell'\''s'; cat urls; } > file
+    start_uploader dir:out
+    start_fetcher -j 20
+    from_file() { { read -r _; start_feeder --window 100; } < file; }
+    from_file
+    until_true 20 lines_at_least 200 j/manifest.jsonl
+    until_true 10 checkpoint_beyond 5000
+    kill_feeder
+    from_file
+    ends 20 0
+    check_run urls j/manifest.jsonl
+}
+
+# flipped FILE SEED FROM BYTES: flips one bit of each so many bytes of FILE from FROM on.
+flip() {
+    local file=$1 at=$(($3 + $2 * 7919 % $4)) byte
+    byte=$(od -An -tu1 -j $at -N 1 "$file")
+    printf "\\x$(printf %x $((byte ^ (1 << ($2 % 7)))))" |
+        dd of="$file" bs=1 seek=$at conv=notrunc status=none
+}
+
+# A journal of a run that was killed, in `kept`; its workers stay for what follows. `kept/early` is
+# a checkpoint of long before the manifest's end.
+killed_journal() {
+    start_origin
+    { make_list 300 1000 '?wait=100&times=1'; make_list 30 10 '?status=404'; } > urls
+    start_uploader --stay dir:out
+    start_fetcher --stay -j 10
+    start_feeder --window 60 urls
+    until_true 20 lines_at_least 50 j/manifest.jsonl
+    until_true 10 checkpoint_beyond 1
+    cp j/checkpoint early
+    killed_after $(($(lines j/manifest.jsonl) + 60))
+    cp -r j kept
+    mv early kept/
+}
+
+# goes_on WHAT: the journal, spoilt in a way, is gone on with rightly, or refused in words.
+goes_on() {
+    local status=0
+    rm -f j/early
+    timeout 30 "$BIN/feeder" --at "$AT" --lease 1 --journal j urls > /dev/null 2> one.log 3>&- || status=$?
+    echo "# $1: status $status$(sed -n '1s/^[^:]*: /, /p' one.log | cut -c 1-100)" >&3
+    if [ $status -eq 5 ]; then
+        [ -s one.log ]
+        return
+    fi
+    [ $status -eq 1 ]
+    diff <(sort urls) <(jq -r .url j/manifest.jsonl | sort)
+    diff <(jq -r 'select(.status == "failed").url' j/manifest.jsonl | sort) <(sort j/failed)
+    check_run urls j/manifest.jsonl
+    rm -rf j
+}
+
+again() { rm -rf j; cp -r kept j; }
+
+@test "a spoilt checkpoint: all of the manifest is read instead, or it is refused in words" {
+    killed_journal
+    local size
+    size=$(stat -c %s kept/checkpoint)
+    for cut in 0 18 100 $((size - 1)); do
+        again; truncate -s $cut j/checkpoint
+        goes_on "checkpoint cut to $cut of $size bytes"
+    done
+    again; truncate -s 0 j/checkpoint; truncate -s "$size" j/checkpoint
+    goes_on "checkpoint zeroed"
+    again; rm j/checkpoint; echo rest > j/checkpoint.tmp
+    goes_on "checkpoint missing"
+    again; rm j/checkpoint; mkdir j/checkpoint
+    goes_on "checkpoint a directory"
+    [ -d j ]
+    for seed in 1 2 3; do
+        again; flip j/checkpoint $seed 0 "$size"
+        goes_on "checkpoint with bit flip $seed"
+    done
+    again; head -c 50000 /dev/zero > j/checkpoint.tmp
+    goes_on "checkpoint.tmp left over"
+}
+
+@test "a spoilt end of the manifest: what is not whole is fetched again" {
+    killed_journal
+    local size from
+    size=$(stat -c %s kept/manifest.jsonl)
+    from=$(awk '$1 == "manifest" { print $2 }' kept/early)
+    [ "$from" -lt "$size" ]
+    old() { again; cp j/early j/checkpoint; }
+    old; truncate -s -17 j/manifest.jsonl
+    goes_on "a torn last line"
+    old; truncate -s -5000 j/manifest.jsonl; truncate -s "$size" j/manifest.jsonl
+    goes_on "an end of zeros"
+    old; head -c 3000 /dev/urandom >> j/manifest.jsonl
+    goes_on "an end of noise"
+    old; printf '{"id":7,"url":"http://x/","status":"delivered","size_download":1}\n' >> j/manifest.jsonl
+    goes_on "a line of another run"
+    old; printf '{"id":100000,"url":"http://x/","status":"delivered","size_download":1}\n' >> j/manifest.jsonl
+    goes_on "a line beyond the list"
+    old; tail -n 3 kept/manifest.jsonl >> j/manifest.jsonl
+    goes_on "lines that come twice"
+    old; truncate -s "$from" j/manifest.jsonl
+    goes_on "no end at all"
+    # In what the restart goes by: number, URL, status.
+    local count
+    count=$(lines kept/manifest.jsonl)
+    for seed in 1 2 3 4; do
+        again; rm j/checkpoint
+        local line=$((seed * count / 6)) at
+        at=$(head -n $line j/manifest.jsonl | wc -c)
+        flip j/manifest.jsonl $seed "$at" 70
+        goes_on "bit flip $seed in line $((line + 1))"
+    done
+}
+
+@test "a directory that may not be written: status 5, in words" {
+    [ "$(id -u)" -eq 0 ] || skip "root only"
+    no_workers_journal
+    chmod 755 . ; chmod 700 j
+    run -5 setpriv --reuid=65534 --regid=65534 --clear-groups "$BIN/feeder" --at "$AT" --journal j urls
+    [[ $output == *"j: Permission denied"* ]]
+    chmod 755 j
+    run -5 setpriv --reuid=65534 --regid=65534 --clear-groups "$BIN/feeder" --at "$AT" --journal j urls
+    [[ $output == *"j/lock: Permission denied"* ]]
+}
+
+@test "failed: the URLs of failed lines, a list as it is; --retry-failed, by class" {
+    start_origin
+    { make_list 20 1000; make_list 5 10 '?status=404&times=1'; make_list 5 11 '?reset=head&times=1'
+      echo 'ftp://x/y'; printf 'http://a b/\n%s/tab\there\n' "$BASE"
+      printf '%s/%0*d\n' "$BASE" 17000 1; } > urls
+    start_uploader --stay dir:out
+    start_fetcher --stay
+    start_feeder --retry 0 urls
+    ends 20 1
+    jq -r 'select(.status == "failed").url' j/manifest.jsonl | cmp - j/failed
+    [ "$(lines j/failed)" -eq 14 ]
+
+    # By class, from the journal and from a manifest on stdout.
+    run -0 "$BIN/feeder" --at "$AT" --journal j2 --retry-failed j --class http
+    [[ $output == *"5 fed = 5 delivered"* ]]
+    run -1 "$BIN/feeder" --at "$AT" --retry-failed j/manifest.jsonl --class cut,connect,input
+    [[ $output == *"9 fed = 5 delivered + 4 failed"* ]]
+    # The list as it is: what is no URL is none again.
+    run -1 "$BIN/feeder" --at "$AT" j/failed
+    [[ $output == *"14 fed = 10 delivered + 4 failed"* ]]
+    run -1 "$BIN/feeder" --at "$AT" --retry-failed j
+    [[ $output == *"14 fed = 10 delivered + 4 failed"* ]]
+}
+
+@test "--retry-failed goes on too, and --class with it" {
+    start_origin
+    make_list 300 10 '?status=500&times=1' > urls
+    start_uploader --stay dir:out
+    start_fetcher --stay -j 5
+    start_feeder --retry 0 urls
+    ends 30 1
+    mv j first
+    start_feeder --window 20 --retry-failed first --class http
+    until_true 20 lines_at_least 50 j/manifest.jsonl
+    kill_feeder
+    start_feeder --window 20 --retry-failed first --class http
+    ends 30 0
+    check_run urls j/manifest.jsonl
+}
+
+@test "bad uses of --retry-failed and --class: status 2" {
+    no_workers_journal
+    run -2 "$BIN/feeder" --at "$AT" --journal j --retry-failed j
+    [[ $output == *"another --journal"* ]]
+    run -2 "$BIN/feeder" --at "$AT" --journal j --retry-failed ./j/../j
+    run -2 "$BIN/feeder" --at "$AT" --retry-failed j urls
+    run -2 "$BIN/feeder" --at "$AT" --class http urls
+    run -5 "$BIN/feeder" --at "$AT" --retry-failed nothing
+    [[ $output == *nothing* ]]
+    run -5 "$BIN/feeder" --at "$AT" --joblog no/such/log urls
+    [[ $output == *"no/such/log"* ]]
+}
+
+@test "--joblog: nine columns, the header once, one line for each settled" {
+    start_origin
+    { make_list 1500 1000 '?wait=20'; make_list 9 10 '?status=404'; echo nothing; } > urls
+    start_uploader dir:out
+    start_fetcher -j 20
+    start_feeder --joblog log urls; killed_after 300
+    start_feeder --joblog log urls
+    ends 30 1
+    [ "$(lines log)" -eq 1511 ]
+    [ "$(grep -c '^Seq' log)" -eq 1 ]
+    head -n 1 log | grep -qP '^Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand$'
+    awk -F'\t' 'NF != 9 { exit 1 }
+        NR > 1 && !($1 ~ /^[0-9]+$/ && $2 != "" && $3 ~ /^ *[0-9]+\.[0-9]+$/ &&
+                    $4 ~ /^ *[0-9]+\.[0-9]+$/ && $5 $6 $8 ~ /^[0-9]+$/ && $7 ~ /^[01]$/) { exit 1 }' log
+    diff <(sort urls) <(tail -n +2 log | cut -f 9 | sort)
+    [ "$(tail -n +2 log | awk -F'\t' '$7 == 1' | wc -l)" -eq 10 ]
+}
+
+@test "sluice --journal: INT, and the same command finishes" {
+    local sluice=$BATS_TEST_DIRNAME/../../scripts/sluice status=0
+    start_origin
+    make_list 2000 1000 '?wait=20' > urls
+    export XDG_RUNTIME_DIR=$T SLUICE_BIN=$BIN
+    setsid env --default-signal=INT "$sluice" -f 2 -j 10 --lease 1 --allow-net loopback --journal j urls dir:out \
+        > stdout 2> log < /dev/null 3>&- & local pid=$!
+    PIDS+=($pid)
+    until_true 30 lines_at_least 500 j/manifest.jsonl
+    kill -INT $pid
+    wait $pid || status=$?
+    [ $status -eq 3 ]
+    run -0 timeout 40 "$sluice" -f 2 --lease 1 --allow-net loopback --journal j urls dir:out 3>&-
+    [[ $output == *"2000 fed = 2000 delivered + 0 failed + 0 open"* ]]
+    [ ! -s stdout ]
+    check_run urls j/manifest.jsonl
+    [ "$(requests)" -eq 2000 ]
+}

@@ -70,13 +70,25 @@ chaos: all
 	timeout -k 10 180 tests/chaos/chaos --bin $B/bin --seeds 4 --seconds 25 --within 120
 
 # What takes too long for every day: half a million URLs, a body of 2 GiB, CHAOS_SEEDS times
-# CHAOS_S seconds of chaos.
+# CHAOS_S seconds of chaos, every call made to fail.
 CHAOS_S     ?= 120
 CHAOS_SEEDS ?= 20
-soak: all
+soak: all torture-all
 	tests/chaos/chaos --bin $B/bin --seeds $(CHAOS_SEEDS) --seconds $(CHAOS_S)
 	LONG=500000 LARGE=2147483648 SLACK_KB=0 BIN=$(CURDIR)/$B/bin prove --timer --exec bats \
 	    tests/e2e/35-constant-memory.bats
+
+# Calls that can fail are made to fail, one in each run, under the sanitizers: a sample that is
+# another one each day (tests/torture --seed), or all.
+SAMPLE ?= 150
+torture:
+	$(MAKE) SAN=address,undefined CFLAGS='-O1 -g' all
+	BIN=$(CURDIR)/build-san/bin tests/torture --sample $(SAMPLE)
+
+torture-all: all
+	BIN=$(CURDIR)/$B/bin tests/torture --all
+	$(MAKE) SAN=address,undefined CFLAGS='-O1 -g' all
+	BIN=$(CURDIR)/build-san/bin tests/torture --all --most 3
 
 # Unit and end-to-end tests once more, under the sanitizers.
 sanitize:
@@ -136,6 +148,6 @@ install: all
 clean:
 	rm -rf build build-san build-faults build-faults-san build-fuzz
 
-.PHONY: all unit faults e2e chaos soak sanitize check model fuzz test bench run install clean
+.PHONY: all unit faults e2e chaos torture torture-all soak sanitize check model fuzz test bench run install clean
 .SECONDARY:
 -include $(shell find $B build-fuzz -name '*.d' 2>/dev/null)

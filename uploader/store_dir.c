@@ -82,7 +82,7 @@ static void probe(struct dir *d)
 static int sync_directory(int dirfd, const char *path)
 {
     int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int bad = fd < 0 || FAULT_FAILS("uploader.fsync.names") || fsync(fd) ? -1 : 0;
+    int bad = fd < 0 || fsync(fd) ? -1 : 0;
     int err = errno;
     if (fd >= 0)
         close(fd);
@@ -312,7 +312,7 @@ static int sync_once(struct synced *s, const struct parent *p)
     for (int i = 0; i < s->count; i++)
         if (s->dirs[i] == p)
             return s->errs[i];
-    int err = sync_directory(p->fd, ".") ? errno : 0;
+    int err = FAULT_FAILS("uploader.fsync.names") || sync_directory(p->fd, ".") ? errno : 0;
     if (s->count < 2 * STORE_GROUP_MOST) {
         s->dirs[s->count] = p;
         s->errs[s->count++] = err;

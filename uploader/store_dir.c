@@ -312,7 +312,8 @@ static int sync_once(struct synced *s, const struct parent *p)
     for (int i = 0; i < s->count; i++)
         if (s->dirs[i] == p)
             return s->errs[i];
-    int err = FAULT_FAILS("uploader.fsync.names") || sync_directory(p->fd, ".") ? errno : 0;
+    bool bad = FAULT_FAILS("uploader.fsync.names");
+    int err = bad || sync_directory(p->fd, ".") ? errno : 0;
     if (s->count < 2 * STORE_GROUP_MOST) {
         s->dirs[s->count] = p;
         s->errs[s->count++] = err;

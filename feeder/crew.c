@@ -109,7 +109,10 @@ static void wake(void *arg, int fd, int ready)
 {
     struct member *m = arg;
     (void)fd, (void)ready;
-    if (wire_ready(m->wire) && !m->last_news_ms)
+    if (!wire_ready(m->wire))
+        return;
+    m->shut_ms = 0;
+    if (!m->last_news_ms)
         m->next_news_ms = 0;
 }
 
@@ -181,15 +184,26 @@ static void judge_dest(struct crew *c, struct member *m, const struct msg_beat *
 
 /* Beats. */
 
+/* News go to it each beat, so the mark of one that can hear us moves. */
+static bool mark_moves(const struct crew *c, const struct member *m)
+{
+    return c->patience.now_ms - m->mark_moved_ms <= EVIDENCE_BEATS * c->beat_ms;
+}
+
 static void move_mark(struct crew *c, struct member *m, const struct msg_beat *b)
 {
+    uint64_t mark = 0;
     for (uint32_t i = 0; i < b->read.count; i++)
-        if (b->read.v[i].from == c->id && b->read.v[i].n > m->mark) {
-            m->mark = b->read.v[i].n;
-            m->mark_moved_ms = c->patience.now_ms;
-        }
+        if (b->read.v[i].from == c->id)
+            mark = b->read.v[i].n;
+    if (mark >= m->mark)
+        m->room = b->room; /* else from before a cut link, and late: mark and room are of one moment */
+    if (mark > m->mark) {
+        m->mark = mark;
+        m->mark_moved_ms = c->patience.now_ms;
+    }
     m->unread = 0;
-    bool moves = c->patience.now_ms - m->mark_moved_ms <= EVIDENCE_BEATS * c->beat_ms;
+    bool moves = mark_moves(c, m);
     for (struct task *t = m->tasks ? m->tasks->prev : NULL; t && t->n > m->mark; t = t->prev) {
         m->unread++;
         if (moves) /* still under way: what is sent after it arrives */
@@ -299,7 +313,6 @@ static void hear_beat(struct crew *c, const struct msg *msg)
     m->cancel.count = 0;
     skip_older(m, b->oldest);
     move_mark(c, m, b);
-    m->room = b->room;
     look_at(c, m, &b->held, &b->held_tasks);
     look_at(c, m, &b->open, NULL);
     if (!m->fetcher)
@@ -489,11 +502,12 @@ bool crew_suspects(const struct task *t)
 struct member *crew_free_fetcher(struct crew *c, bool suspect, uint64_t *most)
 {
     struct member *best = NULL;
+    int64_t now = clock_ms();
     *most = 0;
     for (struct member *m = c->members; m; m = m->hh.next) {
         uint64_t credit = m->room > m->unread ? m->room - m->unread : 0;
-        if (m->fetcher && !m->leaving && m->on_our_run && credit > *most &&
-            !(suspect && m->suspects)) {
+        if (m->fetcher && !m->leaving && m->on_our_run && credit > *most && mark_moves(c, m) &&
+            now - m->shut_ms >= SOON_MS && !(suspect && m->suspects)) {
             best = m;
             *most = credit;
         }
@@ -514,8 +528,10 @@ bool crew_send_tasks(struct crew *c, struct member *m, struct task *const *ts, u
     msg.tasks.n = n;
     msg.tasks.items.v = items;
     msg.tasks.items.count = count;
-    if (send(c, m, &msg) != 1)
+    if (send(c, m, &msg) != 1) {
+        m->shut_ms = clock_ms();
         return false;
+    }
     FAULT("feeder.tasks.sent");
     for (uint32_t i = 0; i < count; i++) {
         struct task *t = ts[i];

@@ -38,6 +38,7 @@ struct member {
     struct msg_numbers cancel;  /* owned; what it names that is not current */
     /* a fetcher */
     uint64_t room;             /* tasks it could take beyond those it holds, as of mark */
+    int64_t shut_ms;           /* clock; when its wire last took no tasks */
     struct task *tasks;        /* given to it, in order of n */
     unsigned unread;           /* of them, those above mark */
     unsigned suspects;         /* of them, suspects */
@@ -92,8 +93,8 @@ bool crew_is_claiming(const struct crew *c);
 /* The fetcher with the most credit (*credit tasks), NULL if none has any. `suspect`: one without
  * a suspect. */
 struct member *crew_free_fetcher(struct crew *c, bool suspect, uint64_t *credit);
-/* Sends `count` ready tasks (at most CREW_TASKS) in one message to `m`. False: not now, and
- * nothing has changed. */
+/* Sends `count` ready tasks (at most CREW_TASKS) in one message to `m`. False: not now; it counts
+ * as without credit for a moment, and nothing else has changed. */
 bool crew_send_tasks(struct crew *c, struct member *m, struct task *const *ts, uint32_t count);
 /* Takes a task in flight off its fetcher's list; call before it leaves the state. */
 void crew_forget_task(struct task *t);

@@ -29,7 +29,8 @@ enum {
     FLUSH_BYTES = 32768,   /* the manifest is written when so much has come together, */
     FLUSH_MS = 100,        /* or so long ago the oldest line of it */
     GOODBYE_MS = 5000,     /* for the workers to hear that the run is over */
-    SHORTEST_MS = 250,     /* of a run: workers started together with us may still be on their way */
+    SHORTEST_MS = 250,     /* of a run: workers started together with us may still be on their way, */
+    SHORTEST_AGAIN_MS = 1000, /* and those of an earlier feeder look for us each beat only */
     LONELY_MS = 5000,      /* without a fetcher or an uploader, until we say so */
     LONELY_AGAIN_MS = 60000,
     FULL_MS = 250,         /* between two tries to write into a journal on a full disk */
@@ -200,8 +201,9 @@ static void dispatch(struct feeder *f)
         struct task *ts[CREW_TASKS];
         uint64_t credit;
         struct member *m = crew_free_fetcher(&f->crew, crew_suspects(f->window.ready), &credit);
-        if (!m || !crew_send_tasks(&f->crew, m, ts, pick_tasks(f, credit, ts)))
+        if (!m)
             return;
+        crew_send_tasks(&f->crew, m, ts, pick_tasks(f, credit, ts)); /* if not: another takes them */
     }
 }
 
@@ -312,7 +314,9 @@ static bool finished(struct feeder *f)
     crew_tell(&f->crew);
     if (f->asked >= 2 || clock_ms() >= f->over_until_ms)
         return true;
-    return crew_all_gone(&f->crew) && clock_ms() - f->started_ms >= SHORTEST_MS;
+    bool again = f->crew.epoch > 1 && !f->journal.finished;
+    return crew_all_gone(&f->crew) &&
+           clock_ms() - f->started_ms >= (again ? SHORTEST_AGAIN_MS : SHORTEST_MS);
 }
 
 static void wait_for_news(struct feeder *f)
@@ -346,6 +350,22 @@ static void wake(void *arg, int fd, int ready)
         wire_ready(arg);
 }
 
+/* A name that no failure has would quietly select nothing. */
+static void check_classes(const char *names)
+{
+    static const char known[] = ",input,http,dns,connect,tls,timeout,cut,redirect,refused,too-large,"
+                                "encoding,store,lost,transfer,";
+    char name[32];
+    for (const char *c = names; *c; c += strspn(c, ",")) {
+        size_t len = strcspn(c, ",");
+        snprintf(name, sizeof name, ",%.*s,", (int)len, c);
+        if (!strstr(known, name))
+            say_die(EXIT_USAGE, "--class: '%.*s' is none of %.*s", (int)len, c,
+                    (int)sizeof known - 3, known + 1);
+        c += len;
+    }
+}
+
 static void check_options(int lists)
 {
     struct stat a, b;
@@ -357,6 +377,7 @@ static void check_options(int lists)
         say_die(EXIT_USAGE, "--retry-failed is the list: give no other");
     if (!settings.retry_failed && *settings.classes)
         say_die(EXIT_USAGE, "--class goes with --retry-failed");
+    check_classes(settings.classes);
     if (settings.retry_failed && settings.journal && !stat(settings.retry_failed, &a) &&
         !stat(settings.journal, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
         say_die(EXIT_USAGE, "--retry-failed: '%s' is this run's own journal: give the new run "

@@ -98,12 +98,26 @@ static bool is_gone(const struct msg_news *n, uint64_t member)
     return false;
 }
 
+/* Marks and lists come with the news: while there are none they stand still, and nothing follows
+ * from that. */
+static bool is_feeder_silent(const struct outlets *os)
+{
+    return worker_now_ms(os->worker) - os->news_ms > 3 * worker_beat_ms(os->worker);
+}
+
 void outlets_news(struct outlets *os, const struct msg_news *n)
 {
     int64_t now = worker_now_ms(os->worker);
+    int64_t silence_ms = is_feeder_silent(os) ? now - os->news_ms : 0;
     struct outlet *o, *tmp;
-    DL_FOREACH(os->list, o)
+    os->news_ms = now;
+    DL_FOREACH(os->list, o) {
         o->listed = false;
+        o->listed_ms += silence_ms;
+        o->mark_moved_ms += silence_ms;
+        if (o->mark_moved_ms > now)
+            o->mark_moved_ms = now;
+    }
     for (uint32_t i = 0; i < n->uploaders.count; i++) {
         const struct msg_uploader *u = &n->uploaders.v[i];
         o = find(os, u->member);
@@ -126,6 +140,15 @@ void outlets_news(struct outlets *os, const struct msg_news *n)
             disown(os, o);
             drop(os, o);
         }
+}
+
+bool outlets_any_stays(const struct outlets *os)
+{
+    const struct outlet *o;
+    DL_FOREACH(os->list, o)
+        if (!o->leaving)
+            return true;
+    return false;
 }
 
 struct outlet *outlets_pick(struct outlets *os)
@@ -291,7 +314,7 @@ void outlets_turn(struct outlets *os)
         o->full = false;
         if (o->last_n <= o->mark || !o->reading)
             o->mark_moved_ms = now;
-        if (now - o->mark_moved_ms > worker_lease_ms(os->worker)) {
+        if (!is_feeder_silent(os) && now - o->mark_moved_ms > worker_lease_ms(os->worker)) {
             say(SAY_WARN, "the uploader at %s reads, but nothing of ours: connecting anew",
                 o->intake);
             disown(os, o);

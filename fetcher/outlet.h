@@ -41,6 +41,7 @@ struct outlets {
     struct worker *worker;    /* borrowed */
     int hwm;
     struct outlet *list;      /* owned */
+    int64_t news_ms;          /* patience; of the last news */
     uint64_t next_n;          /* one count for all: it rises for each, whatever is forgotten */
     struct buf head;          /* a message's map being written */
     /* Objects given to `o`, in `sent` too, are lost (it is gone, or its link was cut). */
@@ -57,6 +58,8 @@ void outlets_news(struct outlets *os, const struct msg_news *n);
 /* Closes all without a word: another run. The caller has dropped its transfers. */
 void outlets_reset(struct outlets *os);
 
+/* Whether there is an uploader that is not about to leave. */
+bool outlets_any_stays(const struct outlets *os);
 /* The next outlet in turn that may take a new object, NULL if none has room. */
 struct outlet *outlets_pick(struct outlets *os);
 

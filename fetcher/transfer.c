@@ -454,6 +454,14 @@ void transfers_lost(struct transfers *ts, struct outlet *o)
 
 void transfers_give_back(struct transfers *ts)
 {
+    struct transfer *t, *tmp;
+    if (!outlets_any_stays(ts->outlets))
+        DL_FOREACH_SAFE(ts->running, t, tmp)
+            if (!t->outlet) {
+                report_failed(t, "lost", "no uploader stays to take it: the fetcher is leaving",
+                              true, 0);
+                free_transfer(t);
+            }
     while (ts->queued) {
         report_failed(ts->queued, "lost", "not begun: the fetcher is leaving", true, 0);
         free_transfer(ts->queued);

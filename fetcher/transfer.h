@@ -50,7 +50,7 @@ void transfers_turn(struct transfers *ts);
 void transfers_cancel(struct transfers *ts, uint64_t d);
 /* Fails, as lost, what was given to `o` or is being. */
 void transfers_lost(struct transfers *ts, struct outlet *o);
-/* Gives back what has not begun. */
+/* Gives back what has not begun, and what has while no uploader would take it. */
 void transfers_give_back(struct transfers *ts);
 /* Drops all without a word. */
 void transfers_reset(struct transfers *ts);

@@ -15,7 +15,8 @@
  * Faults, how many of each: FETCHER, UPLOADER (a crash; another uploader comes), RESET (a link),
  * PAUSE (the uploader stands for more than a lease, and comes back), MUTE (all that the feeder
  * sends to fetcher 0 is swallowed; its beats come), AMNESIA (the uploader dies while the feeder
- * restarts, all tasks being claimed: the new one has never heard it). */
+ * restarts, all tasks being claimed: the new one has never heard it), RESTART (of the feeder, as
+ * built: what is held claims its task; for QUIET rounds nothing is handed out or cancelled). */
 #ifndef N
 #define N 1
 #endif
@@ -43,6 +44,9 @@
 #ifndef AMNESIA
 #define AMNESIA 0
 #endif
+#ifndef RESTART
+#define RESTART 0
+#endif
 #ifndef ENOUGH
 #define ENOUGH (2 + N)     /* dispatches, asserted: nothing is handed out again and again */
 #endif
@@ -51,6 +55,11 @@
 #define LEASE 1
 #else
 #define LEASE 3
+#endif
+#ifdef BUG_NO_QUIET_TIME
+#define QUIET 0
+#else
+#define QUIET 3
 #endif
 #define MOVES 2            /* rounds: a mark that has moved since is not standing */
 #define READY 0
@@ -94,7 +103,8 @@ byte umark[4], got[MAXD + 1];
 
 bit beaten[2], ubeaten, told, chaos;
 byte slow = SLOW, fetcher_crashes = FETCHER, uploader_crashes = UPLOADER, resets = RESET,
-     pauses = PAUSE, mutes = MUTE, amnesias = AMNESIA, task_of[MAXD + 1];
+     pauses = PAUSE, mutes = MUTE, amnesias = AMNESIA, restarts = RESTART,
+     task_of[MAXD + 1], quiet;
 bit muted;
 byte i, j, a, b, c, e, h, o, s, l;
 bit k, m, cutting;
@@ -105,7 +115,7 @@ bit k, m, cutting;
 
 /* Work that holds up the clock: what is here can be done now. */
 #define DUE_TASK(t) (st[t] == FLY && lease[t] == 0 || \
-    st[t] == READY && (MAY_GET(0) || MAY_GET(1)))
+    st[t] == READY && quiet == 0 && (MAY_GET(0) || MAY_GET(1)))
 #define DUE_D(d) (has[d] == OWED || got[d] == HELD && AT_WORK || \
     has[d] == RUNNING && LINKED(via[d]) || \
     has[d] == QUEUED && alive && knows[PAIR(whose[d], who)])
@@ -140,11 +150,30 @@ ltl live { <> done }
 #define CANCEL(x) x
 #endif
 
+#ifdef BUG_CANCELS_AT_ONCE
+#define CANCELS true
+#else
+#define CANCELS (quiet == 0)
+#endif
 inline not_current(x, into)
 {
     into = 0;
     for (i : 1 .. MAXD) {
-        if :: ((x) & BIT(i)) && !CURRENT(i) -> into = into | BIT(i) :: else fi
+        if :: ((x) & BIT(i)) && !CURRENT(i) && CANCELS -> into = into | BIT(i) :: else fi
+    }
+    i = 0
+}
+
+/* While it is quiet, all d's are of an earlier epoch; of several of one task the latest wins. */
+inline claim(x)
+{
+    for (i : 1 .. MAXD) {
+        if
+        :: quiet > 0 && ((x) & BIT(i)) && (st[task_of[i]] == READY ||
+            st[task_of[i]] == FLY && cur[task_of[i]] < i) ->
+            st[task_of[i]] = FLY; cur[task_of[i]] = i; lease[task_of[i]] = LEASE
+        :: else
+        fi
     }
     i = 0
 }
@@ -182,6 +211,7 @@ inline hear_fetcher(f)
             if :: st[j] == FLY && UNDER_WAY(f, j) -> lease[j] = LEASE :: else fi
         }
         refresh(h);
+        claim(h);
         not_current(h, drop_f[f])
     fi;
     k = 0; a = 0; h = 0; m = 0 }
@@ -194,6 +224,7 @@ inline hear_uploader(u)
     heard[u] = 1; usilent[u] = 0; gone[u] = 0;
     rel[PAIR(0, u)] = a; rel[PAIR(1, u)] = b;
     refresh(EVIDENCE(h, o));
+    claim(h);
     for (e : 1 .. MAXD) {
         if :: s & BIT(e) -> land(e, SETTLED) :: else fi;
         if :: l & BIT(e) -> land(e, READY) :: else fi
@@ -208,10 +239,14 @@ inline hear_uploader(u)
 #else
 #define GETS_TASKS(f) (stands[f] <= MOVES)
 #endif
+#define AT_IT(d, t) (last_d >= d && task_of[d] == (t) && \
+    (has[d] == QUEUED || has[d] == RUNNING || got[d] == HELD || got[d] == STORED))
+#define NEEDLESS(t) (AT_IT(1, t) || AT_IT(2, t) || AT_IT(3, t) || AT_IT(4, t))
 #define MAY_GET(f) (silent[f] < LEASE && GETS_TASKS(f))
 #define DISPATCH(t, f) \
-    :: atomic { st[t] == READY && MAY_GET(f) && nfull(down[f]) && \
+    :: atomic { st[t] == READY && quiet == 0 && MAY_GET(f) && nfull(down[f]) && \
         (f == 0 || last_d || MUTE) -> \
+        assert(chaos || !NEEDLESS(t)); \
         last_d++; assert(last_d <= ENOUGH); task_of[last_d] = t; cur[t] = last_d; to[t] = f; \
         st[t] = FLY; lease[t] = LEASE; sent_n[f] = last_d; \
         if :: dead[f] || CUT_OFF(f) :: else -> down[f]!last_d,0,0,0,0,0 fi }
@@ -377,6 +412,8 @@ inline take(f)
     a = 0; b = 0; c = 0 }
 }
 
+#define COVERED(d) (st[task_of[d]] == SETTLED || cur[task_of[d]] && !CURRENT(d))
+
 active proctype Uploader()
 {
 end:
@@ -398,7 +435,7 @@ end:
         d_step {
         for (i : 1 .. MAXD) {
             if                              /* covered, for all that this model is about */
-            :: got[i] >= STORED && (!CURRENT(i) || st[task_of[i]] == SETTLED) -> got[i] = 0
+            :: got[i] >= STORED && COVERED(i) -> got[i] = 0
             :: got[i] == HELD -> h = h | BIT(i)
             :: got[i] == OPEN -> o = o | BIT(i)
             :: got[i] == STORED -> s = s | BIT(i)
@@ -464,6 +501,7 @@ end:
         if :: DUE -> slow-- :: !DUE fi;
         d_step {
         beaten[0] = 0; beaten[1] = 0; ubeaten = 0; told = 0;
+        if :: quiet > 0 -> quiet-- :: else fi;
         for (i : 0 .. N - 1) { if :: lease[i] > 0 -> lease[i]-- :: else fi }
         for (i : 0 .. 1) {
             older(stands[i], MOVES); older(silent[i], LEASE);
@@ -505,6 +543,24 @@ end:
         do :: ubeats[0]?a,b,h,o,s,l :: empty(ubeats[0]) -> break od;
         a = 0; b = 0; h = 0; o = 0; s = 0; l = 0;
         heard[0] = 0; gone[0] = 0; usilent[0] = 0 }
+#endif
+#if RESTART > 0
+    :: atomic { restarts > 0 && !done -> restarts--;
+        d_step {
+        do :: up[0]?k,a,h,m :: up[1]?k,a,h,m :: ubeats[0]?a,b,h,o,s,l
+           :: empty(up[0]) && empty(up[1]) && empty(ubeats[0]) -> break od;
+        k = 0; a = 0; b = 0; h = 0; m = 0; o = 0; s = 0; l = 0;
+        for (i : 0 .. N - 1) {
+            if :: st[i] == FLY -> st[i] = READY :: else fi;
+            cur[i] = 0; lease[i] = 0
+        }
+        for (i : 0 .. 1) {
+            heard[i] = 0; gone[i] = 0; usilent[i] = 0; silent[i] = LEASE; drop_f[i] = 0;
+            drop_u[i] = 0; stands[i] = 0
+        }
+        for (i : 0 .. 3) { rel[i] = 0 }
+        i = 0; quiet = QUIET };
+        cut_inbox(0) }
 #endif
 #if UPLOADER > 0 || AMNESIA > 0
     :: atomic { !alive -> alive = 1; who = 1 }

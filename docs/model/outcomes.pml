@@ -6,8 +6,14 @@
  *
  * Faults, how many of each: RESET (what was on its way up is lost from some point on, or comes
  * late, beside the new pipe), PAUSE (the worker stands until it is taken as gone, and comes back),
- * RESTART (of the feeder: same run, the next epoch, claims), NEWRUN (the feeder dies without a
- * journal, another one with a run of its own takes its place). */
+ * RESTART (of the feeder, killed: same run, the next epoch, claims), STOP (the same, but it was
+ * stopped in order, and the worker has heard that it is over, and stays), NEWRUN (the feeder dies
+ * without a journal, another one with a run of its own takes its place), FAIL (the worker gives a
+ * task back).
+ *
+ * The restart as built: for QUIET rounds nothing is handed out and nothing is cancelled; a d that
+ * is held claims its task, if that is ready or in flight under an older d; a failure of a d that
+ * claimed nothing is dropped; a receipt settles whatever its epoch. */
 #ifndef N
 #define N 2
 #endif
@@ -29,6 +35,12 @@
 #ifndef NEWRUN
 #define NEWRUN 0
 #endif
+#ifndef STOP
+#define STOP 0
+#endif
+#ifndef FAIL
+#define FAIL 0
+#endif
 #define LEASE 4
 #define AGAIN 2            /* rounds: what is uncovered so long is sent again */
 #ifdef BUG_NO_QUIET_TIME
@@ -43,6 +55,9 @@
 #define MAXO 7
 #define BEAT 0
 #define OUTCOME 1
+#define FAILED 16          /* added to the d of an outcome */
+#define OVER (MAXO + 1)    /* a `done` beyond all; in `held`: has heard it */
+#define SAYS_OVER 128
 #define BIT(d) (1 << ((d) - 1))
 
 chan down = [3] of { byte, byte, byte, byte };     /* feeder, d; or feeder, 0, done, cancel */
@@ -52,15 +67,17 @@ chan rest = [4] of { byte, bit, byte, byte };      /* an old pipe's rest */
 /* The feeder's; its number stands for its run and epoch. */
 byte feeder = 1, st[N], cur[N], lease[N], last_d, quiet, silent, taken, covered, cancel;
 bit known, on_run;          /* its last beat was of our run */
+bit heard_over;             /* and said that the run is over for it */
 byte first_of_run = 1;
 
 /* The worker's. */
 byte heard, oldest = 1, next_o = 1, unsent = 1, age, kept[MAXO + 1];
 bit has[MAXD + 1], numbered_beat;
-bit paused;
+bit paused, over;
 
 bit beaten, told, chaos;
-byte slow = SLOW, resets = RESET, pauses = PAUSE, restarts = RESTART, newruns = NEWRUN;
+byte slow = SLOW, resets = RESET, pauses = PAUSE, restarts = RESTART, newruns = NEWRUN,
+     stops = STOP, fails = FAIL;
 byte task_of[MAXD + 1], run_of[MAXD + 1];
 byte i, a, b, c, e;
 bit k, cutting;
@@ -69,8 +86,9 @@ bit k, cutting;
 #define HANDS_FULL (has[1] + has[2] + has[3] + has[4] + has[5] > 0)
 #define done (st[0] == SETTLED && st[N - 1] == SETTLED && oldest == next_o && !HANDS_FULL)
 ltl live { <> done }
+#define TAKES_PART (known && on_run && !heard_over)
 #define DUE_TASK(t) (st[t] == FLY && lease[t] == 0 || \
-    st[t] == READY && known && on_run && quiet == 0 && len(down) < 3)
+    st[t] == READY && TAKES_PART && quiet == 0 && len(down) < 3)
 #define DUE (DUE_TASK(0) || DUE_TASK(N - 1) || !paused && heard && (HANDS_FULL || unsent < next_o))
 
 /* The feeder. */
@@ -84,14 +102,30 @@ inline settle(d)
     fi
 }
 
+inline lose(d)
+{
+    if
+    :: OUR_RUN(run_of[d]) && st[task_of[d]] == FLY && cur[task_of[d]] == (d) ->
+        st[task_of[d]] = READY; cur[task_of[d]] = 0; lease[task_of[d]] = 0
+    :: else
+    fi
+}
+
 #ifdef BUG_OLDEST_ONCE     /* looked at only when the worker joins */
 #define COVERED_BEFORE false
 #else
 #define COVERED_BEFORE (OUR_RUN(a) && taken < b - 1)
 #endif
+/* A d of an earlier epoch; of several of one task the latest. A beat says whose d it is. */
+#ifdef BUG_FIRST_CLAIM_STANDS
+#define CLAIMS(d) (run_of[d] < feeder && st[task_of[d]] == READY)
+#else
+#define CLAIMS(d) (run_of[d] < feeder && (st[task_of[d]] == READY || \
+    st[task_of[d]] == FLY && cur[task_of[d]] < (d)))
+#endif
 inline hear_beat()         /* a: to, b: oldest, c: held */
 {
-    silent = 0; on_run = OUR_RUN(a);
+    silent = 0; on_run = OUR_RUN(a); heard_over = (c & SAYS_OVER) != 0;
     if
     :: !known -> known = 1; taken = b - 1; covered = taken
     :: known && COVERED_BEFORE -> taken = b - 1; covered = taken
@@ -104,7 +138,7 @@ inline hear_beat()         /* a: to, b: oldest, c: held */
         :: else ->
             if
             :: st[task_of[i]] == FLY && cur[task_of[i]] == i -> lease[task_of[i]] = LEASE
-            :: st[task_of[i]] == READY && quiet > 0 ->              /* a claim */
+            :: quiet > 0 && CLAIMS(i) ->
                 st[task_of[i]] = FLY; cur[task_of[i]] = i; lease[task_of[i]] = LEASE
             :: quiet == 0 && cur[task_of[i]] != i -> cancel = cancel | BIT(i)
             :: else
@@ -122,7 +156,11 @@ inline hear(from)
     :: k == BEAT -> hear_beat()
     :: k == OUTCOME && known && a == feeder && b == taken + 1 ->
         taken++;
-        if :: c -> settle(c) :: else fi;        /* 0: a beat that took a number */
+        if
+        :: c > FAILED -> lose(c - FAILED)
+        :: c && c < FAILED -> settle(c)
+        :: else                                 /* a beat that took a number */
+        fi;
         covered = taken                         /* its line is written */
     :: else
     fi;
@@ -135,7 +173,7 @@ inline hear(from)
 #define NEEDLESS(t) (MINE(t, 1) || MINE(t, 2) || MINE(t, 3) || MINE(t, 4))
 
 #define DISPATCH(t) \
-    :: atomic { st[t] == READY && known && on_run && quiet == 0 && nfull(down) -> \
+    :: atomic { st[t] == READY && TAKES_PART && quiet == 0 && nfull(down) -> \
         assert(chaos || !NEEDLESS(t)); \
         last_d++; assert(last_d <= MAXD); task_of[last_d] = t; run_of[last_d] = feeder; \
         cur[t] = last_d; st[t] = FLY; lease[t] = LEASE; down!feeder,last_d,0,0 } \
@@ -173,19 +211,34 @@ inline forget(upto)
 #else
 #define REPEAT unsent = oldest
 #endif
+#ifdef BUG_OVER_FOR_EVER   /* but for another run */
+#define ANEW skip
+#else
+#define ANEW over = 0
+#endif
+
+inline drop_all()
+{
+    for (i : 1 .. MAXD) { has[i] = 0 }
+    i = 0
+}
+
 inline follow()            /* a: who speaks */
 {
     if
     :: a != heard && a >= first_of_run && heard && heard < first_of_run ->
         forget(MAXO);                           /* of another run: all of the old is dropped */
-        for (i : 1 .. MAXD) { has[i] = 0 }
-        i = 0
+        over = 0;
+        drop_all()
     :: else
     fi;
-    if :: a != heard -> heard = a; REPEAT :: else fi
+    if :: a != heard -> heard = a; ANEW; REPEAT :: else fi
 }
 
 #define STORES(d) \
+    :: atomic { fails > 0 && !paused && has[d] && next_o < MAXO -> fails--; \
+        has[d] = 0; kept[next_o] = d + FAILED; if :: oldest == next_o -> age = 0 :: else fi; \
+        next_o++ } \
     :: atomic { !paused && has[d] && next_o < MAXO -> \
         has[d] = 0; kept[next_o] = d; if :: oldest == next_o -> age = 0 :: else fi; next_o++ }
 
@@ -197,8 +250,9 @@ end:
         d_step {
         if :: b == 0 -> follow() :: else fi;
         if
-        :: a == heard && b -> has[b] = 1
-        :: a == heard && b == 0 ->
+        :: a == heard && b && !over -> has[b] = 1
+        :: a == heard && c == OVER -> over = 1; forget(MAXO); drop_all()
+        :: a == heard && b == 0 && c != OVER ->
             forget(c);
             for (i : 1 .. MAXD) { if :: e & BIT(i) -> has[i] = 0 :: else fi }
             i = 0
@@ -217,7 +271,8 @@ end:
         beaten = 1;
         d_step {
         for (i : 1 .. MAXD) { if :: has[i] -> c = c | BIT(i) :: else fi }
-        i = 0 }
+        i = 0;
+        if :: over -> c = c | SAYS_OVER :: else fi }
         if
 #ifdef BUG_SHARED_NUMBERS  /* a beat takes a number too, and is never sent again */
         :: !numbered_beat && unsent == next_o && heard ->
@@ -254,7 +309,7 @@ inline cut()               /* what was on its way: read, then lost from some poi
 inline feeder_dies()
 {
     do :: up?a,k,b,c :: rest?a,k,b,c :: empty(up) && empty(rest) -> break od;
-    feeder++; known = 0; on_run = 0; taken = 0; covered = 0; cancel = 0; silent = 0; told = 0;
+    feeder++; known = 0; on_run = 0; taken = 0; covered = 0; cancel = 0; silent = 0; told = 0; heard_over = 0;
     a = 0; b = 0; c = 0; k = 0;
     for (i : 0 .. N - 1) {
         if :: st[i] == FLY -> st[i] = READY :: else fi;
@@ -303,6 +358,12 @@ end:
 #endif
 #if RESTART > 0
     :: atomic { restarts > 0 && !done -> restarts--;
+        d_step { feeder_dies(); quiet = QUIET };
+        maybe_lose_last() }
+#endif
+#if STOP > 0
+    :: atomic { stops > 0 && !done && known && nfull(down) -> stops--;
+        down!feeder,0,OVER,0;
         d_step { feeder_dies(); quiet = QUIET };
         maybe_lose_last() }
 #endif

@@ -32,7 +32,8 @@ class Run:
         self.actions = list(plan.actions)
         self.feeder_status: int | None = None
         self.lines_seen, self.looked_at = 0, 0.0
-        self.began = time.monotonic()
+        self.began = self.moved_at = time.monotonic()
+        self.stood_s = 0.0              # the longest time without a settled line
         self.quiet_since = self.began   # the last time we did anything
         self.acted_s = self.ended_s = 0.0
         self.story = open(directory / "story", "w", encoding="ascii")
@@ -61,13 +62,14 @@ class Run:
         while self.feeder_status not in FINISHED and not self.is_too_late():
             self.do_what_is_due()
             self.reap()
+            self.look()
             self.act()
             time.sleep(TURN_S)
         self.ended_s = self.now()
         self.dismiss()
 
     def start_all(self) -> None:
-        self.began = self.quiet_since = time.monotonic()
+        self.began = self.quiet_since = self.moved_at = time.monotonic()
         for role, count in (("uploader", self.plan.uploaders), ("fetcher", self.plan.fetchers),
                             ("feeder", 1)):
             for _ in range(count):
@@ -134,7 +136,7 @@ class Run:
     # Actions.
 
     def act(self) -> None:
-        if self.actions and self.is_enough():
+        if self.actions and self.lines_seen >= ENOUGH * len(self.plan.tasks()):
             self.say("enough of the list is settled: no more actions")
             self.actions = []
         while self.actions and self.actions[0].at <= self.now():
@@ -143,13 +145,18 @@ class Run:
             self.acted_s = self.now()
             self.do(action)
 
-    def is_enough(self) -> bool:
-        if time.monotonic() - self.looked_at < LOOK_S:
-            return False
-        self.looked_at = time.monotonic()
-        if self.fleet.manifest().exists():
-            self.lines_seen = self.fleet.manifest().read_bytes().count(b"\n")
-        return self.lines_seen >= ENOUGH * len(self.plan.tasks())
+    def look(self) -> None:
+        """How far the manifest is, and how long it has not moved."""
+        now = time.monotonic()
+        if now - self.looked_at < LOOK_S or not self.fleet.manifest().exists():
+            return
+        self.looked_at = now
+        lines = self.fleet.manifest().read_bytes().count(b"\n")
+        if lines == self.lines_seen:
+            self.stood_s = max(self.stood_s, now - self.moved_at)
+            return
+        self.say(f"{lines} lines are settled")
+        self.lines_seen, self.moved_at = lines, now
 
     def do(self, action: Action) -> None:
         if action.role == "all":

@@ -102,3 +102,43 @@ same_size() {
     wait $feeder
     [ $((SECONDS - began)) -lt 5 ]
 }
+
+@test "a fetcher leaves with a body that no uploader is left to take" {
+    start_origin
+    make_list 2 1000 '?wait=1500' > urls
+    start_uploader dir:out
+    start_fetcher -j 2
+    "$BIN/feeder" --at "$AT" --lease 1 urls > manifest 2> feeder.log 3>&- &
+    FEEDER=$!
+    PIDS+=("$FEEDER")
+    until_true 5 eval '[ "$(curl -s "$BASE/-/stats" | jq .active)" -eq 2 ]'
+    kill -TERM "$FETCHER" "$UPLOADER"
+    until_true 5 eval '! kill -0 $FETCHER 2>/dev/null'
+    start_uploader dir:out
+    start_fetcher
+    until_true 20 lines_at_least 2 manifest
+    wait "$FEEDER"
+    check_run urls manifest
+}
+
+@test "a fetcher that died idle keeps nothing from the others" {
+    start_origin
+    mkfifo list
+    start_uploader dir:out
+    start_fetcher -j 100
+    local first=$FETCHER
+    "$BIN/feeder" --at "$AT" --lease 5 -v list > manifest 2> feeder.log 3>&- &
+    FEEDER=$!
+    PIDS+=("$FEEDER")
+    start_fetcher -j 50
+    exec 7> list
+    until_true 5 eval '[ "$(grep -c joined feeder.log)" -eq 3 ]'
+    kill -9 "$first"
+    wait "$first" || :
+    make_list 20 1000 > urls
+    cat urls >&7
+    until_true 4 lines_at_least 20 manifest
+    exec 7>&-
+    wait "$FEEDER"
+    check_run urls manifest
+}

@@ -14,6 +14,8 @@ load helpers
     run -2 "$BIN/uploader" nowhere:x
     run -2 "$BIN/uploader"
     run -2 "$BIN/feeder" --rate 5
+    run -2 "$BIN/feeder" --retry-failed x --class timeout,htpp
+    [[ $output == *"'htpp' is none of input,http,"*",transfer"* ]]
     run -2 "$BIN/fetcher" --at tcp://0.0.0.0:5555
     [[ $output == *--insecure* ]]
 }

@@ -41,13 +41,15 @@ cases() {
     done
 }
 
-# Runs the cases on stdin, WIDTH at a time.
+# Runs the cases on stdin, WIDTH at a time. Not to be called in a pipe: teardown must know of the
+# origin.
 run_cases() {
     BIN=$FAULT_BIN
     start_origin
     export BIN BASE TMPDIR=$T
     mkdir said
     sort -u > cases
+    [ -s cases ]
     # shellcheck disable=SC2016
     xargs -P "$WIDTH" -L 1 bash -c '
         timeout -k 5 100 "$0" "$@" > "said/$*" 2>&1 || echo "$* (status $?)" >> failed' \
@@ -98,20 +100,21 @@ need_journal() {
 }
 
 @test "a fetcher killed at any point: nothing lost, nothing twice" {
-    points 'FAULT\w*' | cases fetcher kill 1 $LATER | run_cases
+    run_cases < <(points 'FAULT\w*' | cases fetcher kill 1 $LATER)
 }
 
 @test "an uploader killed at any point: nothing lost, nothing twice" {
-    points 'FAULT\w*' | cases uploader kill 1 $LATER | run_cases
+    run_cases < <(points 'FAULT\w*' | cases uploader kill 1 $LATER)
 }
 
 @test "a worker stopped at any point until it was taken as gone: nothing lost, nothing twice" {
-    { points 'FAULT\w*' | cases fetcher stop 1; points 'FAULT\w*' | cases uploader stop 1; } | run_cases
+    run_cases < <(points 'FAULT\w*' | cases fetcher stop 1
+        points 'FAULT\w*' | cases uploader stop 1)
 }
 
 @test "any call that fails once in a worker: nothing lost, nothing twice" {
-    { points FAULT_FAILS | cases fetcher fail=EIO 1 $LATER
-      points FAULT_FAILS | cases uploader fail=ENOSPC 1 $LATER; } | run_cases
+    run_cases < <(points FAULT_FAILS | cases fetcher fail=EIO 1 $LATER
+        points FAULT_FAILS | cases uploader fail=ENOSPC 1 $LATER)
 }
 
 # An uploader with OPTIONS waits for half a second where it has made its first temporary name; FAULT
@@ -140,10 +143,10 @@ start_another_while() {
 
 @test "a feeder killed at any point and started again: nothing lost, nothing twice" {
     need_journal
-    points 'FAULT\w*' | cases feeder kill 1 $LATER | run_cases
+    run_cases < <(points 'FAULT\w*' | cases feeder kill 1 $LATER)
 }
 
 @test "any call that fails once in a feeder started again: nothing lost, nothing twice" {
     need_journal
-    points FAULT_FAILS | cases feeder fail=ENOSPC 1 $LATER | run_cases
+    run_cases < <(points FAULT_FAILS | cases feeder fail=ENOSPC 1 $LATER)
 }

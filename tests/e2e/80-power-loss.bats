@@ -41,7 +41,7 @@ prepare() {
 # try_all < lines of VICTIM CUT SEED
 try_all() {
     local began=$SECONDS try
-    tee tries | timeout 290 xargs -P "$AT_ONCE" -L 1 timeout 120 "$POWER/try" 3>&- || :
+    tee tries | timeout 290 xargs -P "$AT_ONCE" -L 1 timeout 200 "$POWER/try" 3>&- || :
     echo "# $(wc -l < tries) power cuts in $((SECONDS - began)) s, $(lost) operations lost" >&3
     [ -s tries ]
     while read -r try; do ls "${try// /-}/held"; done < tries

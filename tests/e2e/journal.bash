@@ -50,6 +50,9 @@ checkpoint_beyond() {
     awk -v most="$1" '$1 == "place" && ($2 > 0 || $3 > most) { hit = 1 } END { exit !hit }' j/checkpoint 2>/dev/null
 }
 
+# Lists before number so-and-so (from 0) are read.
+checkpoint_has_list() { grep -q "^place $1 " j/checkpoint; }
+
 # A journal of a feeder that had no workers, and was killed in the middle of its lists.
 no_workers_journal() {
     if [ ! -e urls ]; then
@@ -67,7 +70,7 @@ no_workers_journal() {
 # What is in the journal; but for the epoch, with JUDGED_LATE: a stream is judged as it comes, and by
 # then the new epoch is written down.
 journal_sums() {
-    find j -type f ! -name checkpoint -exec sha256sum {} + | sort
+    find j -type f ! -name 'checkpoint*' -exec sha256sum {} + | sort
     [ ! -e j/checkpoint ] || sed "${JUDGED_LATE:+/^epoch/d;/^end/d}" j/checkpoint
 }
 

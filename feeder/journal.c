@@ -280,7 +280,8 @@ static bool judge(struct journal *j, const char *if_full)
         j->complained = false;
         return true;
     }
-    bool full = !j->final && (j->err == ENOSPC || j->err == EDQUOT);
+    /* Want of room, of memory or of descriptors; the old checkpoint still holds. */
+    bool full = !j->final && (j->err == ENOSPC || j->err == EDQUOT || say_status(j->err) == EXIT_TEMP);
     j->broken = !full;
     if (!j->complained)
         say(full ? SAY_WARN : SAY_ERROR, "%s: the checkpoint can't be written: %s%s", j->path,
@@ -343,7 +344,7 @@ void journal_open(struct journal *j, const char *path, const struct journal_of *
     /* Without a checkpoint only the manifest tells whether it is the right list: that comes first. */
     bool judged = j->epoch > 1 || !j->replay.settled;
     if (!j->finished && judged && (!save_now(j, ": make room, and run this again") || j->err))
-        exit(EXIT_UNUSABLE); /* said */
+        exit(say_status(j->err)); /* said */
 }
 
 bool journal_has(struct journal *j, uint64_t id, const char *url, size_t url_len)

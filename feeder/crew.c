@@ -197,7 +197,7 @@ static void move_mark(struct crew *c, struct member *m, const struct msg_beat *b
         if (b->read.v[i].from == c->id)
             mark = b->read.v[i].n;
     if (mark >= m->mark)
-        m->room = b->room; /* else from before a cut link, and late: mark and room are of one moment */
+        m->room = b->room; /* else it is late, from before a cut link: both are of one moment */
     if (mark > m->mark) {
         m->mark = mark;
         m->mark_moved_ms = c->patience.now_ms;

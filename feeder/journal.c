@@ -281,7 +281,8 @@ static bool judge(struct journal *j, const char *if_full)
         return true;
     }
     /* Want of room, of memory or of descriptors; the old checkpoint still holds. */
-    bool full = !j->final && (j->err == ENOSPC || j->err == EDQUOT || say_status(j->err) == EXIT_TEMP);
+    bool full = !j->final && (j->err == ENOSPC || j->err == EDQUOT ||
+                              say_status(j->err) == EXIT_TEMP);
     j->broken = !full;
     if (!j->complained)
         say(full ? SAY_WARN : SAY_ERROR, "%s: the checkpoint can't be written: %s%s", j->path,
@@ -328,7 +329,8 @@ void journal_open(struct journal *j, const char *path, const struct journal_of *
 {
     struct checkpoint c = {0};
     size_t len = 0;
-    *j = (struct journal){.path = path, .dir_fd = -1, .text = buf_make(SIZE_MAX / 2), .job.run = save};
+    *j = (struct journal){.path = path, .dir_fd = -1, .text = buf_make(SIZE_MAX / 2),
+                          .job.run = save};
     open_files(j);
     char *text = read_checkpoint(j, &len);
     load(j, &c, text, len);
@@ -341,7 +343,7 @@ void journal_open(struct journal *j, const char *path, const struct journal_of *
         say_die(EXIT_TEMP, "cannot start: %s", strerror(errno));
     if (manifest_flush(of->manifest) != 1) /* failed lines, put back */
         die(path, "failed");
-    /* Without a checkpoint only the manifest tells whether it is the right list: that comes first. */
+    /* Without a checkpoint only the manifest tells whether it is the right list: it comes first. */
     bool judged = j->epoch > 1 || !j->replay.settled;
     if (!j->finished && judged && (!save_now(j, ": make room, and run this again") || j->err))
         exit(say_status(j->err)); /* said */

@@ -32,7 +32,7 @@ struct journal_of {
 };
 
 struct journal {
-    const char *path;             /* borrowed; NULL: there is no journal, and all calls do nothing */
+    const char *path;             /* borrowed; NULL: there is none, and all calls do nothing */
     int dir_fd, lock_fd, manifest_fd, failed_fd;  /* owned */
     uint8_t run[ID_RUN_BYTES];
     uint64_t epoch;               /* of this feeder */
@@ -64,7 +64,8 @@ void journal_open(struct journal *j, const char *path, const struct journal_of *
  * the manifest has another URL under that number. */
 bool journal_has(struct journal *j, uint64_t id, const char *url, size_t url_len);
 
-/* Once a turn: a checkpoint, if one is due (and the manifest can be written). False: the disk lost what was written (said). */
+/* Once a turn: a checkpoint, if one is due (and the manifest can be written). False: the disk lost
+ * what was written (said). */
 bool journal_turn(struct journal *j, const struct journal_of *of);
 /* Whether `dest` is on disk; nothing may be handed out before, or a later feeder could go on into
  * another. Where the checkpoint was lost, and it with it, the run goes on regardless. */

@@ -56,7 +56,8 @@ static const struct field beat_fields[] = {
     F(NUMBERS, msg_beat, held_tasks, MAY),
     F(NUMBERS, msg_beat, open, MAY), F(FLAG, msg_beat, leaving, MAY),
     F(FLAG, msg_beat, empty, MAY), F(FLAG, msg_beat, reading, MAY),
-    F(FLAG, msg_beat, over, MAY), F(FLAG, msg_beat, join, MAY), F(U64, msg_beat, oldest, MUST), F(U64, msg_beat, objects, MAY),
+    F(FLAG, msg_beat, over, MAY), F(FLAG, msg_beat, join, MAY),
+    F(U64, msg_beat, oldest, MUST), F(U64, msg_beat, objects, MAY),
     F(U64, msg_beat, bytes, MAY), F(U64, msg_beat, dropped, MAY), END};
 
 static const struct field news_fields[] = {

@@ -38,8 +38,8 @@ struct store_ops {
     /* Gives an object to write to, or NULL with errno. `d` is unique per attempt. */
     void *(*begin)(void *store, const char *key, uint64_t d);
     int (*write)(void *object, const void *data, size_t len);  /* 0, or -1 with errno */
-    /* Ends `count` objects (1 to STORE_GROUP_MOST), of this store all. Several at once where durability costs the same
-     * for many as for one (--fsync). */
+    /* Ends `count` objects (1 to STORE_GROUP_MOST), of this store all. Several at once where
+     * durability costs the same for many as for one (--fsync). */
     void (*commit)(struct store_commit *v, int count);
     void (*drop)(void *object);  /* ends it; nothing remains */
 };

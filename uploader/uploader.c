@@ -92,7 +92,8 @@ struct uploader {
 
 static bool may_read(struct uploader *u)
 {
-    return space_is_there(&u->space) && u->objects.buffered_bytes < (uint64_t)settings.buffer_bytes &&
+    return space_is_there(&u->space) &&
+           u->objects.buffered_bytes < (uint64_t)settings.buffer_bytes &&
            u->objects.waiting < 2 * STORE_GROUP_MOST &&
            worker_uncovered(u->worker) < UNCOVERED_MOST;
 }

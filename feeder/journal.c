@@ -22,7 +22,8 @@ enum {
     RETRY_MS = 1000,   /* after a full disk */
 };
 
-static const char CHECKPOINT[] = "checkpoint", TEMPORARY[] = "checkpoint.tmp";
+#define CHECKPOINT "checkpoint"
+#define TEMPORARY "checkpoint.tmp"
 
 static void die(const char *path, const char *name)
 {
@@ -31,7 +32,17 @@ static void die(const char *path, const char *name)
 
 /* Opening. */
 
-/* Whether somebody else's files are in there, and none of ours. */
+static bool is_name_of_ours(const char *name)
+{
+    static const char *const names[] = {"lock", "manifest.jsonl", "failed", CHECKPOINT, TEMPORARY};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Whether somebody else's files are in there, and no sure sign of ours. (A power cut may have left
+ * any of a fresh journal's names.) */
 static bool is_foreign(int dir_fd)
 {
     int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -40,7 +51,7 @@ static bool is_foreign(int dir_fd)
     for (struct dirent *e; d && (e = readdir(d));) {
         ours |= strcmp(e->d_name, "lock") == 0 || strcmp(e->d_name, CHECKPOINT) == 0 ||
                 strcmp(e->d_name, "manifest.jsonl") == 0;
-        foreign |= e->d_name[0] != '.';
+        foreign |= e->d_name[0] != '.' && !is_name_of_ours(e->d_name);
     }
     if (d)
         closedir(d);

@@ -586,3 +586,12 @@ again() { rm -rf j; cp -r kept j; }
     check_run urls j/manifest.jsonl
     [ "$(requests)" -eq 2000 ]
 }
+
+@test "a directory in which a power cut left one empty file of a new journal is a new journal" {
+    local name
+    for name in failed checkpoint.tmp lock manifest.jsonl; do
+        rm -rf j && mkdir j && : > j/$name
+        : > urls
+        run -0 "$BIN/feeder" --at "$AT" --journal j urls
+    done
+}

@@ -190,12 +190,18 @@ static bool mark_moves(const struct crew *c, const struct member *m)
     return c->patience.now_ms - m->mark_moved_ms <= EVIDENCE_BEATS * c->beat_ms;
 }
 
-static void move_mark(struct crew *c, struct member *m, const struct msg_beat *b)
+/* The last n that a beat's sender has read from us; 0: none, it has not heard us yet. */
+static uint64_t mark_in(const struct crew *c, const struct msg_beat *b)
 {
-    uint64_t mark = 0;
     for (uint32_t i = 0; i < b->read.count; i++)
         if (b->read.v[i].from == c->id)
-            mark = b->read.v[i].n;
+            return b->read.v[i].n;
+    return 0;
+}
+
+static void move_mark(struct crew *c, struct member *m, const struct msg_beat *b)
+{
+    uint64_t mark = mark_in(c, b);
     if (mark >= m->mark)
         m->room = b->room; /* else it is late, from before a cut link: both are of one moment */
     if (mark > m->mark) {
@@ -267,15 +273,6 @@ static void note_reads(struct member *m, const struct msg_beat *b)
         memcpy(read, b->read.v, b->read.count * sizeof *read);
 }
 
-/* Else what it says of the run's end is an earlier feeder's word. */
-static bool has_heard_us(const struct crew *c, const struct msg_beat *b)
-{
-    for (uint32_t i = 0; i < b->read.count; i++)
-        if (b->read.v[i].from == c->id)
-            return true;
-    return false;
-}
-
 static void hear_beat(struct crew *c, const struct msg *msg)
 {
     const struct msg_beat *b = &msg->beat;
@@ -299,7 +296,8 @@ static void hear_beat(struct crew *c, const struct msg *msg)
     bool change = m->leaving != b->leaving || m->reading != b->reading ||
                   m->on_our_run != on_our_run;
     m->on_our_run = on_our_run;
-    m->over_heard |= on_our_run && b->over && has_heard_us(c, b); /* it stays for the next run */
+    /* It stays for the next run. Of one that has not heard us it is an earlier feeder's word. */
+    m->over_heard |= on_our_run && b->over && mark_in(c, b);
     m->leaving = b->leaving;
     m->reading = b->reading;
     if (change)

@@ -60,7 +60,7 @@ struct journal {
 void journal_open(struct journal *j, const char *path, const struct journal_of *of,
                   int joblog_fd);
 
-/* 1: line `id` was settled before and is to be passed over, else 0. Ends the process in words if
+/* Whether line `id` was settled before and is to be passed over. Ends the process in words if
  * the manifest has another URL under that number. */
 bool journal_has(struct journal *j, uint64_t id, const char *url, size_t url_len);
 

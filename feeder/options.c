@@ -49,7 +49,8 @@ static const struct opt options[] = {
 static const struct opt *const tables[] = {options, NULL};
 static const struct opt_program program = {
     "feeder", "[options] [LIST|-]...",
-    "Hands out a list of URLs to fetchers; writes one JSON line per URL on stdout.",
+    "Hands out a list of URLs to fetchers; writes one JSON line per URL on stdout,\n"
+    "or with --journal into a directory from which the same command goes on.",
     "examples:\n"
     "  fetcher & fetcher & uploader dir:out & feeder urls.txt > manifest.jsonl\n"
     "  zcat urls.gz | feeder > manifest.jsonl\n"

@@ -64,6 +64,14 @@ nothing_twice() {
     nothing_twice 300
 }
 
+# Nothing is being answered, and nothing was asked for between two looks.
+is_idle() {
+    local before
+    before=$(requests)
+    sleep 0.3
+    [ "$(curl -s "$BASE/-/stats" | jq .active)" -eq 0 ] && [ "$(requests)" -eq "$before" ]
+}
+
 more_than() { [ "$(requests)" -gt "$1" ]; }
 
 @test "a killed feeder: the first new task is out within 6 beats; nothing is fetched again" {
@@ -77,7 +85,7 @@ more_than() { [ "$(requests)" -gt "$1" ]; }
     until_true 300 lines_at_least $((lines / 2)) j/manifest.jsonl
     kill -9 "$FEEDER"
     wait "$FEEDER" || :
-    sleep 1 # the workers end what they have
+    until_true 10 is_idle # the workers end what they have
     before=$(requests)
     began=${EPOCHREALTIME/[.,]/}
     start_feeder --lease "$lease" --journal j urls

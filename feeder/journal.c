@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/durable.h"
 #include "lib/fault.h"
 #include "lib/say.h"
 #include "lib/sum.h"
@@ -66,23 +67,12 @@ static int open_file(const struct journal *j, const char *name, int flags)
     return fd;
 }
 
-/* A directory that was just made is no more durable than its name. */
-static int sync_name(int dir_fd)
-{
-    int up = openat(dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int bad = up < 0 || fsync(up), err = errno;
-    if (up >= 0)
-        close(up);
-    errno = err;
-    return bad ? -1 : 0;
-}
-
 static void open_files(struct journal *j)
 {
     bool made = mkdir(j->path, 0700) == 0;
     if (made || errno == EEXIST)
         j->dir_fd = open(j->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (j->dir_fd < 0 || (made && sync_name(j->dir_fd)))
+    if (j->dir_fd < 0 || (made && durable_name(j->dir_fd)))
         say_die(say_status(errno), "%s: %s", j->path, strerror(errno));
     if (is_foreign(j->dir_fd))
         say_die(EXIT_UNUSABLE, "%s: is no journal and not empty: give a directory of its own",

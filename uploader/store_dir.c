@@ -17,6 +17,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "lib/durable.h"
 #include "lib/fault.h"
 #include "lib/say.h"
 #include "uploader/parents.h"
@@ -79,28 +80,11 @@ static void probe(struct dir *d)
     close(fd);
 }
 
-static int sync_directory(int dirfd, const char *path)
-{
-    int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int bad = fd < 0 || fsync(fd) ? -1 : 0;
-    int err = errno;
-    if (fd >= 0)
-        close(fd);
-    errno = err;
-    return bad;
-}
-
-/* Where we may not read what our directory lies in, we have not made it, either. */
-static int sync_own_name(int fd)
-{
-    return sync_directory(fd, "..") && errno != EACCES ? -1 : 0;
-}
-
 static void *dir_open(const char *path, const struct store_settings *s)
 {
     int fd = mkdir(path, 0777) && errno != EEXIST ? -1
                                                   : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, 0) || (s->fsync && sync_own_name(fd))) {
+    if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, 0) || (s->fsync && durable_name(fd))) {
         int err = errno;
         say(SAY_ERROR, "dir:%s: %s", path, strerror(err));
         if (fd >= 0)
@@ -313,7 +297,7 @@ static int sync_once(struct synced *s, const struct parent *p)
         if (s->dirs[i] == p)
             return s->errs[i];
     bool bad = FAULT_FAILS("uploader.fsync.names");
-    int err = bad || sync_directory(p->fd, ".") ? errno : 0;
+    int err = bad || durable_names(p->fd) ? errno : 0;
     if (s->count < 2 * STORE_GROUP_MOST) {
         s->dirs[s->count] = p;
         s->errs[s->count++] = err;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -68,7 +67,7 @@ void say_die(int status, const char *format, ...)
     va_start(ap, format);
     vsay(SAY_ERROR, format, ap);
     va_end(ap);
-    exit(status);
+    _exit(status);
 }
 
 int say_status(int err)

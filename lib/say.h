@@ -15,7 +15,8 @@ bool say_on(enum say_level level);
 
 void say(enum say_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* We cannot run: says it and ends the process with `status` (README, "Exit status"). */
+/* We cannot run: says it and ends the process with `status` (README, "Exit status"), at once: other
+ * threads may be in the midst of what an exit handler would take from them. */
 void say_die(int status, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
 
 /* The status of one who can't use its list, store or address because of the errno `err`: EXIT_TEMP

@@ -1,5 +1,6 @@
 #include "fetcher/batch.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,15 +20,23 @@ static struct msg_text keep(struct batch *b, struct msg_text t)
     return (struct msg_text){at, t.len};
 }
 
-bool batch_add(struct batch *b, const struct msg_chunk *c, const void *body)
+static size_t texts_of(const struct msg_chunk *c)
 {
-    size_t texts = (size_t)c->url.len + c->key.len + c->content_type.len + c->digest.len +
-                   c->url_effective.len;
+    return (size_t)c->url.len + c->key.len + c->content_type.len + c->digest.len +
+           c->url_effective.len;
+}
+
+bool batch_fits(const struct batch *b, const struct msg_chunk *c)
+{
+    return b->count < BATCH_ITEMS && b->bodies + (c->seq ? 0 : c->len) <= BATCH_BODIES &&
+           b->texts + texts_of(c) <= BATCH_TEXTS;
+}
+
+void batch_add(struct batch *b, const struct msg_chunk *c, const void *body)
+{
+    assert(batch_fits(b, c));
     if (!b->block && !(b->block = malloc(BATCH_BLOCK)))
         say_die(EXIT_TEMP, "out of memory");
-    if (b->count == BATCH_ITEMS || b->bodies + c->len > BATCH_BODIES ||
-        b->texts + texts > BATCH_TEXTS)
-        return false;
     struct msg_chunk *kept = &b->items[b->count++];
     *kept = *c;
     kept->url = keep(b, c->url);
@@ -35,21 +44,23 @@ bool batch_add(struct batch *b, const struct msg_chunk *c, const void *body)
     kept->content_type = keep(b, c->content_type);
     kept->digest = keep(b, c->digest);
     kept->url_effective = keep(b, c->url_effective);
-    if (c->len)
+    if (c->seq) {
+        b->lent += c->len;
+    } else if (c->len) {
         memcpy(batch_bodies(b) + b->bodies, body, c->len);
-    b->bodies += c->len;
-    return true;
+        b->bodies += c->len;
+    }
 }
 
 bool batch_is_full(const struct batch *b)
 {
-    return b->bodies >= BATCH_FULL || b->count == BATCH_ITEMS;
+    return b->bodies + b->lent >= BATCH_FULL || b->count == BATCH_ITEMS;
 }
 
 void batch_empty(struct batch *b)
 {
     b->count = 0;
-    b->bodies = b->texts = 0;
+    b->bodies = b->texts = b->lent = 0;
 }
 
 void batch_free(struct batch *b)

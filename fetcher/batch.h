@@ -1,5 +1,5 @@
-/* batch.h - small bodies put together, so that one message carries many: a message costs more
- * than the bytes of a small body do.
+/* batch.h - small bodies, and lent ones, put together, so that one message carries many: a message
+ * costs more than the bytes of a small body do.
  *
  * Memory: BATCH_BLOCK per batch, whatever is added. */
 #ifndef SLUICE_BATCH_H
@@ -12,7 +12,7 @@
 
 enum {
     BATCH_SMALL = 65536,       /* longer bodies go alone, without being copied */
-    BATCH_FULL = 200 << 10,    /* bytes of bodies after which it should be sent */
+    BATCH_FULL = 200 << 10,    /* bytes of bodies, lent ones too, after which it should be sent */
     BATCH_ITEMS = 64,
     BATCH_HEAD_ROOM = 32 << 10, /* before the bodies, for the message's map */
     BATCH_BODIES = 256 << 10,
@@ -27,10 +27,13 @@ struct batch {
     uint32_t count;
     char *block;          /* owned; room for the map, bodies, texts; NULL before the first */
     size_t bodies, texts; /* bytes of each */
+    size_t lent;          /* bytes that are lent and so not in it */
 };
 
-/* Copies a chunk of c->len bytes, texts and all. False: no room. */
-bool batch_add(struct batch *b, const struct msg_chunk *c, const void *body);
+/* Whether there is room for a chunk. */
+bool batch_fits(const struct batch *b, const struct msg_chunk *c);
+/* Copies a chunk that fits, texts and all, and its c->len bytes unless they are lent. */
+void batch_add(struct batch *b, const struct msg_chunk *c, const void *body);
 bool batch_is_full(const struct batch *b);
 /* The bodies, one after the other; BATCH_HEAD_ROOM bytes before them are free. */
 char *batch_bodies(const struct batch *b);

@@ -12,6 +12,7 @@
 #include "lib/heap.h"
 #include "lib/opt.h"
 #include "lib/say.h"
+#include "lib/share.h"
 #include "lib/stop.h"
 #include "lib/version.h"
 #include "lib/wire.h"
@@ -75,6 +76,7 @@ struct fetcher {
     struct outlets outlets;
     struct transfers transfers;
     struct xfers *xfers;
+    struct share share;      /* memory that uploaders of this machine read */
     struct guard guard;
     int stop_fd;
     uint64_t held[LIST_MOST], held_tasks[LIST_MOST];  /* a beat's lists */
@@ -191,7 +193,12 @@ static void open_all(struct fetcher *f, int argc, char **argv)
         !(f->xfers = xfers_open(f->loop, &xs, &transfer_calls)))
         say_die(EXIT_TEMP, "cannot start: %s", strerror(errno));
     f->worker = worker_open(&mine, f->loop, id_member(), NULL, NULL);
-    f->outlets = (struct outlets){.loop = f->loop, .worker = f->worker, .hwm = (int)settings.hwm,
+    if (share_open(&f->share, worker_member(f->worker),
+                   OUTLET_HEAD_ROOM + (size_t)settings.chunk_bytes,
+                   (uint32_t)(settings.parallel + settings.hwm)))
+        say(SAY_INFO, "no memory to share, so bodies are sent: %s", strerror(errno));
+    f->outlets = (struct outlets){.loop = f->loop, .worker = f->worker, .share = &f->share,
+                                  .hwm = (int)settings.hwm,
                                   .next_n = 1, .head = buf_make(MSG_HEAD_MOST), .lost = on_lost,
                                   .arg = f};
     f->transfers = (struct transfers){.worker = f->worker, .outlets = &f->outlets,
@@ -210,6 +217,7 @@ static void close_all(struct fetcher *f)
 {
     transfers_close(&f->transfers);
     outlets_close(&f->outlets);
+    share_close(&f->share);
     xfers_close(f->xfers);
     worker_close(f->worker);
     wire_teardown();

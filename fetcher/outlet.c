@@ -7,6 +7,7 @@
 
 #include "lib/fault.h"
 #include "lib/say.h"
+#include "lib/share.h"
 #include "lib/sum.h"
 #include "lib/wire.h"
 
@@ -18,8 +19,10 @@ static void wake(void *arg, int fd, int ready)
     wire_ready(arg);
 }
 
+/* What it was lent comes back: it is gone, or its socket is, and nobody knows what it has read. */
 static void hang_up(struct outlets *os, struct outlet *o)
 {
+    share_reclaim(os->share, o->member);
     if (o->wire)
         loop_unwatch(os->loop, wire_fd(o->wire));
     wire_close(&o->wire, 0);
@@ -54,6 +57,7 @@ static struct outlet *add(struct outlets *os, const struct msg_uploader *u)
     o->member = u->member;
     o->mark_moved_ms = worker_now_ms(os->worker);
     msg_text_copy(u->intake, o->intake, sizeof o->intake);
+    o->near = os->share->map && strncmp(o->intake, "ipc://", 6) == 0;
     dial(os, o);
     DL_APPEND(os->list, o);
     return o;
@@ -151,6 +155,15 @@ bool outlets_any_stays(const struct outlets *os)
     return false;
 }
 
+bool outlets_any_guest(const struct outlets *os)
+{
+    const struct outlet *o;
+    DL_FOREACH(os->list, o)
+        if (o->guest)
+            return true;
+    return false;
+}
+
 struct outlet *outlets_pick(struct outlets *os)
 {
     struct outlet *o, *best = NULL;
@@ -172,6 +185,8 @@ static void write_head(struct outlets *os, const struct outlet *o, uint64_t n, b
     struct msg m = {.kind = MSG_CHUNKS, .from = worker_member(os->worker), .to = o->member};
     m.chunks.n = n;
     m.chunks.closed = closed;
+    if (o->near && !o->guest)
+        m.chunks.share = msg_text(os->share->name);
     m.chunks.items.v = items;
     m.chunks.items.count = count;
     memcpy(m.run, worker_run(os->worker), ID_RUN_BYTES);
@@ -233,17 +248,33 @@ static void begin_batch(struct outlets *os, struct outlet *o)
     o->flush_at_ms = clock_ms() + COMPANY_MS;
 }
 
+static bool room_in_batch(struct outlets *os, struct outlet *o, const struct msg_chunk *c)
+{
+    return batch_fits(&o->batch, c) || (flush(os, o) && batch_fits(&o->batch, c));
+}
+
 static uint64_t add_to_batch(struct outlets *os, struct outlet *o, const struct msg_chunk *c,
                              const char *body)
 {
-    if (!batch_add(&o->batch, c, body) && (!flush(os, o) || !batch_add(&o->batch, c, body)))
-        return 0;
+    batch_add(&o->batch, c, body);
     if (o->batch.count == 1)
         begin_batch(os, o);
     uint64_t n = o->batch_n;
-    if (batch_is_full(&o->batch))
+    if (batch_is_full(&o->batch) || !(c->first && c->last))
         flush(os, o);
     return n;
+}
+
+/* Lends the block: its place goes with others, as a small body does. */
+static uint64_t lend(struct outlets *os, struct outlet *o, struct msg_chunk *c, char **block)
+{
+    c->seq = UINT64_MAX; /* any, to be measured as lent */
+    if (!room_in_batch(os, o, c))
+        return 0;
+    c->seq = share_lend(os->share, *block, *block + OUTLET_HEAD_ROOM, o->member, &c->at);
+    *block = NULL;
+    FAULT("fetcher.chunk.lent");
+    return add_to_batch(os, o, c, NULL);
 }
 
 static uint64_t send_alone(struct outlets *os, struct outlet *o, const struct msg_chunk *c,
@@ -255,6 +286,9 @@ static uint64_t send_alone(struct outlets *os, struct outlet *o, const struct ms
     write_head(os, o, n, false, c, 1);
     if (FAULT_FAILS("fetcher.chunk.send"))
         return note_sent(o, -1, n);
+    if (share_own(os->share, *block)) /* not for others to free */
+        return note_sent(o, wire_send_two(o->wire, os->head.data, os->head.len,
+                                          *block + OUTLET_HEAD_ROOM, c->len), n);
     return note_sent(o, send_joined(os, o, block, OUTLET_HEAD_ROOM, c->len), n);
 }
 
@@ -264,8 +298,10 @@ uint64_t outlet_send(struct outlets *os, struct outlet *o, struct msg_chunk *c, 
     if (!o->wire || o->full)
         return 0;
     c->sum = sum_of(body, c->len);
+    if (o->guest && c->len && share_own(os->share, *block))
+        return lend(os, o, c, block);
     if (c->first && c->last && c->len <= BATCH_SMALL)
-        return add_to_batch(os, o, c, body);
+        return room_in_batch(os, o, c) ? add_to_batch(os, o, c, body) : 0;
     return send_alone(os, o, c, block);
 }
 
@@ -310,8 +346,10 @@ void outlets_turn(struct outlets *os)
 {
     int64_t beat_ms = worker_beat_ms(os->worker), now = worker_now_ms(os->worker);
     struct outlet *o;
+    share_collect(os->share);
     DL_FOREACH(os->list, o) {
         o->full = false;
+        o->guest = o->near && (o->guest || share_has_guest(os->share, o->member));
         if (o->last_n <= o->mark || !o->reading)
             o->mark_moved_ms = now;
         if (!is_feeder_silent(os) && now - o->mark_moved_ms > worker_lease_ms(os->worker)) {

@@ -2,7 +2,8 @@
  *
  * An object stays with the outlet its first chunk went to. HWM in messages of a chunk each is the
  * bound, so "no room" is the normal way to be told to wait. Small whole objects share messages:
- * they are sent when enough have come together, or a few milliseconds have passed.
+ * they are sent when enough have come together, or a few milliseconds have passed. To an uploader
+ * that has mapped our memory the bodies in it are lent (share.h), not sent.
  *
  * Hides: wires to uploaders, message numbers, marks. */
 #ifndef SLUICE_OUTLET_H
@@ -24,6 +25,8 @@ struct outlet {
     bool leaving, reading;    /* as the news say */
     bool listed;              /* in the news just read */
     bool full;                /* refused a message this turn */
+    bool near;                /* of this machine: it is told of our memory */
+    bool guest;               /* it has mapped our memory */
     uint64_t mark;            /* last n it has read from us */
     uint64_t last_n;          /* last n sent to it */
     struct batch batch;       /* small objects not sent yet */
@@ -39,6 +42,7 @@ struct outlet {
 struct outlets {
     struct loop *loop;        /* borrowed */
     struct worker *worker;    /* borrowed */
+    struct share *share;      /* borrowed; what is taken of it may be given to outlet_send() */
     int hwm;
     struct outlet *list;      /* owned */
     int64_t news_ms;          /* patience; of the last news */
@@ -60,11 +64,14 @@ void outlets_reset(struct outlets *os);
 
 /* Whether there is an uploader that is not about to leave. */
 bool outlets_any_stays(const struct outlets *os);
+/* Whether an uploader reads our memory. */
+bool outlets_any_guest(const struct outlets *os);
 /* The next outlet in turn that may take a new object, NULL if none has room. */
 struct outlet *outlets_pick(struct outlets *os);
 
-/* Sends a chunk whose body is the c->len bytes at *block + OUTLET_HEAD_ROOM. The number of the
- * message that carries it (*block is taken and NULL, or was copied), or 0: no room now. */
+/* Sends a chunk whose body is the c->len bytes at *block + OUTLET_HEAD_ROOM; the block is of
+ * malloc(), of slots that nobody else frees, or of the share. The number of the message that
+ * carries it (*block is taken and NULL, or was copied), or 0: no room now. */
 uint64_t outlet_send(struct outlets *os, struct outlet *o, struct msg_chunk *c, char **block);
 /* Sends the small objects that have waited for company long enough; call at the end of a turn. */
 void outlets_flush(struct outlets *os);

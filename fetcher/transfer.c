@@ -7,10 +7,12 @@
 #include "fetcher/inflate.h"
 #include "lib/fault.h"
 #include "lib/say.h"
+#include "lib/share.h"
 #include "lib/table.h"
 
 enum {
     FIRST_BLOCK_BYTES = 16384,  /* of a body whose length was not said */
+    COPIED_MOST = 16384,        /* longer bodies are lent where they can be */
     ERROR_BODY_MOST = 65536,    /* of an error's body read, to keep the connection */
 };
 
@@ -65,7 +67,9 @@ static void set_blocked(struct transfer *t, bool blocked)
 
 static void free_block(struct transfer *t)
 {
-    if (slots_own(&t->all->blocks, t->block))
+    if (share_own(t->all->outlets->share, t->block))
+        share_give(t->all->outlets->share, t->block);
+    else if (slots_own(&t->all->blocks, t->block))
         slots_give(&t->all->blocks, t->block);
     else
         free(t->block);
@@ -182,11 +186,19 @@ static int ship(struct transfer *t, bool last)
     return 1;
 }
 
-/* A block for a body of which nothing is here yet; `whole`: for all of it. */
-static char *fresh(struct transfer *t, size_t bytes, bool whole)
+/* A block of at least *bytes of room, for a body of which nothing is here yet; `whole`: for all of
+ * it. *bytes: the room it has. */
+static char *fresh(struct transfer *t, size_t *bytes, bool whole)
 {
-    char *block = whole && bytes <= BATCH_SMALL ? slots_take(&t->all->blocks) : NULL;
-    return block ? block : malloc(OUTLET_HEAD_ROOM + bytes);
+    struct transfers *ts = t->all;
+    char *block = NULL;
+    if (whole && *bytes <= COPIED_MOST)
+        block = slots_take(&ts->blocks);
+    else if (outlets_any_guest(ts->outlets) && (block = share_take(ts->outlets->share)))
+        *bytes = ts->chunk_bytes;
+    else if (whole && *bytes <= BATCH_SMALL)
+        block = slots_take(&ts->blocks);
+    return block ? block : malloc(OUTLET_HEAD_ROOM + *bytes);
 }
 
 /* The block with room for `bytes`, NULL without memory; a slot has room for no more than it had. */
@@ -215,7 +227,7 @@ static void widen(struct transfer *t)
     if (bytes > t->all->chunk_bytes)
         bytes = t->all->chunk_bytes;
     bool whole = t->offset == 0 && head.length > 0 && bytes == (size_t)head.length;
-    t->block = t->block ? grown(t, bytes) : fresh(t, bytes, whole);
+    t->block = t->block ? grown(t, bytes) : fresh(t, &bytes, whole);
     if (!t->block)
         say_die(EXIT_TEMP, "out of memory");
     t->block_bytes = bytes;

@@ -78,6 +78,7 @@ static const struct field chunk_item_fields[] = {
     F(U64, msg_chunk, d, MUST), F(U64, msg_chunk, task, MUST), F(U64, msg_chunk, len, MUST),
     F(U64, msg_chunk, offset, MAY), F(FLAG, msg_chunk, first, MAY),
     F(FLAG, msg_chunk, last, MAY), F(U64, msg_chunk, sum, MUST),
+    F(U64, msg_chunk, at, MAY), F(U64, msg_chunk, seq, MAY),
     F(TEXT, msg_chunk, url, MAY), F(TEXT, msg_chunk, key, MAY),
     F(TEXT, msg_chunk, content_type, MAY), F(U64, msg_chunk, total, MAY),
     F(TEXT, msg_chunk, digest, MAY), F(TEXT, msg_chunk, url_effective, MAY),
@@ -85,6 +86,7 @@ static const struct field chunk_item_fields[] = {
 
 static const struct field chunks_fields[] = {
     F(U64, msg_chunks, n, MUST), F(FLAG, msg_chunks, closed, MAY),
+    F(TEXT, msg_chunks, share, MAY),
     L(msg_chunks, items, msg_chunk, chunk_item_fields), END};
 
 static const struct field stored_fields[] = {
@@ -443,13 +445,19 @@ static bool plausible(const uint8_t *at, size_t len)
     return true;
 }
 
-/* Gives each chunk its bytes: they follow the map in the order of the list, and nothing else. */
+/* Gives each chunk its bytes: they follow the map in the order of the list, and nothing else. Of
+ * what is lent there are none. */
 static int find_bytes(struct msg *m, const uint8_t *at, size_t len)
 {
     if (m->kind != MSG_CHUNKS)
         return len ? -1 : 0;
     struct msg_chunk *v = (struct msg_chunk *)(uintptr_t)m->chunks.items.v; /* the reader's */
     for (uint32_t i = 0; i < m->chunks.items.count; i++) {
+        if (v[i].seq) {
+            if (v[i].len > MSG_CHUNK_MOST)
+                return -1;
+            continue;
+        }
         if (v[i].len > len)
             return -1;
         v[i].bytes = at;

@@ -102,18 +102,21 @@ struct msg_chunk {
     uint64_t d, task, offset, len;
     bool first, last;
     uint64_t sum;   /* XXH3-64 of its bytes, seed 0 */
+    uint64_t at, seq;  /* seq not 0: its bytes are lent (share.h), not in the frame */
     /* first */
     struct msg_text url, key, content_type;
     /* last */
     uint64_t total;
     struct msg_text digest, url_effective;
     uint64_t response_code, time_us;
-    const uint8_t *bytes;  /* len of them; read: borrowed from the frame. Not a field. */
+    const uint8_t *bytes;  /* len of them; read: borrowed from the frame, NULL where lent. Not a
+                              field. */
 };
 
 struct msg_chunks {
     uint64_t n;
     bool closed;
+    struct msg_text share;  /* where the sender has memory to lend from; empty: nowhere */
     struct { const struct msg_chunk *v; uint32_t count; } items;
 };
 

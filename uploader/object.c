@@ -8,6 +8,7 @@
 
 #include "lib/fault.h"
 #include "lib/say.h"
+#include "lib/share.h"
 #include "lib/sum.h"
 #include "lib/table.h"
 
@@ -20,8 +21,10 @@ struct parcel {
 /* One chunk's bytes, on their way into the store. */
 struct piece {
     struct parcel *parcel;
-    const uint8_t *bytes;  /* in the parcel's frame */
+    const uint8_t *bytes;  /* in the parcel's frame, or lent */
     size_t len;
+    struct guest *guest;   /* whose memory they are in; NULL: not lent */
+    uint64_t at, seq;      /* of the loan */
     struct piece *next;
 };
 
@@ -41,6 +44,7 @@ struct object {
     /* The job's, while busy. */
     struct piece *writing;
     bool commit;
+    bool recalled;                     /* what was lent was taken back while we read it */
     void *handle;                      /* the store's; NULL before begin and after commit */
     int err;
     struct store_commit result;
@@ -84,6 +88,11 @@ static void free_pieces(struct objects *all, struct piece **list)
     while (*list) {
         struct piece *p = *list;
         *list = p->next;
+        if (p->guest) {
+            guest_return(p->guest, p->at, p->seq);
+            guest_drop(p->guest);
+            all->buffered_bytes -= p->len;
+        }
         release(all, p->parcel);
         free(p);
     }
@@ -113,6 +122,14 @@ static void prepare_commit(const struct object *o, struct store_commit *c)
                                .kind = kind < 0 ? DIGEST_NONE : (enum digest_kind)kind};
 }
 
+/* Back to its owner as soon as it is read. What the owner took back meanwhile may have been
+ * overwritten while we read: it is not what was fetched, then. */
+static void end_loan(struct object *o, const struct piece *p)
+{
+    o->recalled |= !guest_holds(p->guest, p->at, p->seq);
+    guest_return(p->guest, p->at, p->seq);
+}
+
 static void run(struct job *job)
 {
     struct object *o = (struct object *)job;
@@ -120,10 +137,14 @@ static void run(struct job *job)
     if (!o->handle && (FAULT_FAILS("uploader.begin") ||
                        !(o->handle = ops->begin(o->all->store, o->key, o->d))))
         o->err = errno ? errno : EIO;
-    for (struct piece *p = o->writing; p && !o->err; p = p->next)
+    for (struct piece *p = o->writing; p && !o->err; p = p->next) {
         if (p->len && (FAULT_FAILS("uploader.write") || ops->write(o->handle, p->bytes, p->len)))
             o->err = errno ? errno : EIO;
+        if (p->guest)
+            end_loan(o, p);
+    }
     FAULT("uploader.written");
+    o->commit &= !o->recalled;
     if (o->err || !o->commit || o->all->grouped)
         return;
     prepare_commit(o, &o->result);
@@ -186,6 +207,8 @@ static void report_stored(struct object *o)
     FAULT("uploader.receipt.kept");
 }
 
+static const char taken_back[] = "its fetcher took back the memory it was in";
+
 /* Drops what there is of it; what is still to come of it is swallowed without another word. */
 static void refuse(struct object *o, const char *class, const char *detail, bool retry)
 {
@@ -228,6 +251,8 @@ static void finish_job(struct object *o)
             free_object(o);
         else
             refuse(o, space_lacks(o->err) ? "full" : "store", strerror(o->err), true);
+    } else if (o->recalled) {
+        o->foreign ? free_object(o) : refuse(o, "lost", taken_back, true);
     } else {
         hand_in(o);
     }
@@ -302,6 +327,8 @@ static const char *wrong(const struct object *o, const struct msg_chunk *c, uint
     if (o->complete || o->fetcher != from || c->offset != o->next_offset ||
         c->first != (o->next_offset == 0 && !o->pieces && !o->busy && !o->handle))
         return "a chunk at the wrong offset";
+    if (!c->bytes)
+        return taken_back;
     if (c->sum != sum_of(c->bytes, c->len))
         return "a chunk whose sum is wrong";
     if (c->last && c->total != c->offset + c->len)
@@ -309,20 +336,29 @@ static const char *wrong(const struct object *o, const struct msg_chunk *c, uint
     return NULL;
 }
 
-static void add_piece(struct object *o, struct parcel *parcel, const struct msg_chunk *c)
+static void add_piece(struct object *o, struct parcel *parcel, const struct msg_chunk *c,
+                      struct guest *guest)
 {
     assert(o->d == c->d && !o->refused);
     struct piece *p = malloc(sizeof *p);
     if (!p)
         say_die(EXIT_TEMP, "out of memory");
-    *p = (struct piece){parcel, c->bytes, c->len, NULL};
+    *p = (struct piece){.parcel = parcel, .bytes = c->bytes, .len = c->len};
+    if (c->seq) {
+        p->guest = guest;
+        p->at = c->at;
+        p->seq = c->seq;
+        guest_hold(guest);
+        o->all->buffered_bytes += c->len;
+    }
     parcel->pieces++;
     *o->pieces_end = p;
     o->pieces_end = &p->next;
 }
 
-static void take_chunk(struct objects *all, struct parcel *parcel, const struct msg_chunk *c,
-                       uint64_t from)
+/* Whether it was kept. */
+static bool take_chunk(struct objects *all, struct parcel *parcel, const struct msg_chunk *c,
+                       uint64_t from, struct guest *guest)
 {
     struct object *o = find(all, c->d);
     const char *why = NULL;
@@ -352,12 +388,14 @@ static void take_chunk(struct objects *all, struct parcel *parcel, const struct 
             o->url_effective = copy_text(c->url_effective);
             msg_text_copy(c->digest, o->digest, sizeof o->digest);
         }
-        add_piece(o, parcel, c);
+        add_piece(o, parcel, c, guest);
         hand_in(o);
+        return true;
     }
+    return false;
 }
 
-void objects_chunks(struct objects *all, struct frame *f, const struct msg *m)
+void objects_chunks(struct objects *all, struct frame *f, const struct msg *m, struct guest *guest)
 {
     struct parcel *parcel = malloc(sizeof *parcel);
     if (!parcel)
@@ -368,8 +406,13 @@ void objects_chunks(struct objects *all, struct frame *f, const struct msg *m)
     all->buffered_bytes += parcel->frame.len;
     for (uint32_t i = 0; i < m->chunks.items.count; i++) {
         struct msg_chunk c = m->chunks.items.v[i];
-        c.bytes = parcel->frame.data + (c.bytes - before);
-        take_chunk(all, parcel, &c, m->from);
+        if (!c.seq)
+            c.bytes = parcel->frame.data + (c.bytes - before);
+        else if (guest)
+            c.bytes = guest_bytes(guest, c.at, c.len, c.seq);
+        bool lent = c.seq && c.bytes;
+        if (!take_chunk(all, parcel, &c, m->from, guest) && lent)
+            guest_return(guest, c.at, c.seq);
     }
     release(all, parcel);
 }

@@ -18,6 +18,7 @@
 #include "uploader/store.h"
 
 struct object;
+struct guest;
 struct group;
 
 struct objects {
@@ -39,8 +40,9 @@ void objects_open(struct objects *o);
 /* Drops what is left; no thread may be at work any more. */
 void objects_close(struct objects *o);
 
-/* Takes the chunks of a message. `m` was read from *f, which is taken. */
-void objects_chunks(struct objects *o, struct frame *f, const struct msg *m);
+/* Takes the chunks of a message. `m` was read from *f, which is taken; what it does not carry is in
+ * `guest`, the sender's memory (NULL: none that we can read). */
+void objects_chunks(struct objects *o, struct frame *f, const struct msg *m, struct guest *guest);
 /* Takes back what the pool has done: receipts, failures. */
 void objects_collect(struct objects *o);
 /* The feeder says nobody waits for d any more. */

@@ -11,6 +11,7 @@
 #include "lib/opt.h"
 #include "lib/pool.h"
 #include "lib/say.h"
+#include "lib/share.h"
 #include "lib/stop.h"
 #include "lib/table.h"
 #include "lib/wire.h"
@@ -67,6 +68,8 @@ struct peer {
     uint64_t id, mark;   /* last n read from it */
     int64_t heard_ms;    /* patience */
     bool closed;         /* has nothing open for us and will send nothing more */
+    struct guest *guest; /* its memory; NULL: none, or out of reach */
+    bool asked;          /* guest_open() was tried */
     UT_hash_handle hh;
 };
 
@@ -128,9 +131,13 @@ static void take_frame(struct uploader *u, struct frame *f)
     p->mark = m.chunks.n;
     p->heard_ms = worker_now_ms(u->worker);
     p->closed = m.chunks.closed;
+    if (m.chunks.share.len && !p->asked) {
+        p->asked = true;
+        p->guest = guest_open(m.chunks.share.s, m.chunks.share.len, m.from, m.to);
+    }
     FAULT_IF(m.chunks.items.count, "uploader.chunks.taken");
     if (m.chunks.items.count)
-        objects_chunks(&u->objects, f, &m);
+        objects_chunks(&u->objects, f, &m, p->guest);
     wire_release(f);
 }
 
@@ -178,16 +185,21 @@ static bool is_alive(const struct uploader *u, uint64_t fetcher)
     return false;
 }
 
+static void forget(struct uploader *u, struct peer *p)
+{
+    HASH_DEL(u->peers, p);
+    guest_drop(p->guest);
+    free(p);
+}
+
 /* Forgets fetchers that are neither in the news nor heard for a lease. */
 static void forget_peers(struct uploader *u)
 {
     struct peer *p, *tmp;
     HASH_ITER(hh, u->peers, p, tmp)
         if (!is_alive(u, p->id) &&
-            worker_now_ms(u->worker) - p->heard_ms > worker_lease_ms(u->worker)) {
-            HASH_DEL(u->peers, p);
-            free(p);
-        }
+            worker_now_ms(u->worker) - p->heard_ms > worker_lease_ms(u->worker))
+            forget(u, p);
 }
 
 static void fill_beat(void *arg, struct msg_beat *b)
@@ -331,10 +343,8 @@ static void close_all(struct uploader *u)
     wire_teardown();
     u->objects.ops->close(u->objects.store);
     struct peer *p, *tmp;
-    HASH_ITER(hh, u->peers, p, tmp) {
-        HASH_DEL(u->peers, p);
-        free(p);
-    }
+    HASH_ITER(hh, u->peers, p, tmp)
+        forget(u, p);
     free(u->fetchers);
     free(u->marks);
     msg_reader_close(u->reader);

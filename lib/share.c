@@ -241,8 +241,7 @@ struct guest *guest_open(const char *name, size_t name_len, uint64_t owner, uint
         errno = EINVAL;
         return NULL;
     }
-    memcpy(path, name, name_len);
-    path[name_len] = '\0';
+    snprintf(path, sizeof path, "%.*s", (int)name_len, name);
     struct guest *g = calloc(1, sizeof *g);
     int fd = g ? open_memory(path) : -1;
     if (fd < 0 || fstat(fd, &st) || st.st_size < (off_t)sizeof(struct head))

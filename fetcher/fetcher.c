@@ -158,8 +158,11 @@ static void wait_for_news(struct fetcher *f)
 {
     int64_t sleep_ms = worker_sleep_ms(f->worker), xfers_ms = xfers_sleep_ms(f->xfers);
     int64_t flush_ms = outlets_sleep_ms(&f->outlets);
+    int64_t company_ms = transfers_sleep_ms(&f->transfers);
     if (xfers_ms < sleep_ms)
         sleep_ms = xfers_ms;
+    if (company_ms < sleep_ms)
+        sleep_ms = company_ms;
     loop_wait(f->loop, flush_ms < sleep_ms ? flush_ms : sleep_ms);
 }
 

@@ -11,7 +11,10 @@
 #include "lib/sum.h"
 #include "lib/wire.h"
 
-enum { COMPANY_MS = 3 };  /* a small object waits no longer for others */
+enum {
+    COMPANY_MS = 3,  /* a small object waits no longer for others */
+    RETURN_MS = 2,   /* how often we look whether lent blocks have come back; nobody calls us then */
+};
 
 static void wake(void *arg, int fd, int ready)
 {
@@ -19,10 +22,15 @@ static void wake(void *arg, int fd, int ready)
     wire_ready(arg);
 }
 
+static bool has_borrowed_enough(const struct outlets *os, const struct outlet *o)
+{
+    return o->lent >= (uint32_t)os->hwm;
+}
+
 /* What it was lent comes back: it is gone, or its socket is, and nobody knows what it has read. */
 static void hang_up(struct outlets *os, struct outlet *o)
 {
-    share_reclaim(os->share, o->member);
+    share_reclaim(os->share, &o->lent);
     if (o->wire)
         loop_unwatch(os->loop, wire_fd(o->wire));
     wire_close(&o->wire, 0);
@@ -271,10 +279,12 @@ static uint64_t lend(struct outlets *os, struct outlet *o, struct msg_chunk *c, 
     c->seq = UINT64_MAX; /* any, to be measured as lent */
     if (!room_in_batch(os, o, c))
         return 0;
-    c->seq = share_lend(os->share, *block, *block + OUTLET_HEAD_ROOM, o->member, &c->at);
+    c->seq = share_lend(os->share, *block, *block + OUTLET_HEAD_ROOM, &o->lent, &c->at);
     *block = NULL;
     FAULT("fetcher.chunk.lent");
-    return add_to_batch(os, o, c, NULL);
+    uint64_t n = add_to_batch(os, o, c, NULL);
+    o->full |= has_borrowed_enough(os, o);
+    return n;
 }
 
 static uint64_t send_alone(struct outlets *os, struct outlet *o, const struct msg_chunk *c,
@@ -317,9 +327,12 @@ int64_t outlets_sleep_ms(const struct outlets *os)
 {
     int64_t sleep_ms = INT32_MAX;
     const struct outlet *o;
-    DL_FOREACH(os->list, o)
+    DL_FOREACH(os->list, o) {
         if (o->batch.count && !o->full && o->flush_at_ms - clock_ms() < sleep_ms)
             sleep_ms = o->flush_at_ms - clock_ms();
+        if (has_borrowed_enough(os, o) && RETURN_MS < sleep_ms)
+            sleep_ms = RETURN_MS;
+    }
     return sleep_ms < 0 ? 0 : sleep_ms;
 }
 
@@ -348,7 +361,7 @@ void outlets_turn(struct outlets *os)
     struct outlet *o;
     share_collect(os->share);
     DL_FOREACH(os->list, o) {
-        o->full = false;
+        o->full = has_borrowed_enough(os, o);
         o->guest = o->near && (o->guest || share_has_guest(os->share, o->member));
         if (o->last_n <= o->mark || !o->reading)
             o->mark_moved_ms = now;

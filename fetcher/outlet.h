@@ -1,7 +1,7 @@
 /* outlet.h - the uploaders as one fetcher sees them: a PUSH socket to each.
  *
- * An object stays with the outlet its first chunk went to. HWM in messages of a chunk each is the
- * bound, so "no room" is the normal way to be told to wait. Small whole objects share messages:
+ * An object stays with the outlet its first chunk went to. HWM in messages of a chunk each, or in
+ * chunks that are lent, is the bound, so "no room" is the normal way to be told to wait. Small whole objects share messages:
  * they are sent when enough have come together, or a few milliseconds have passed. To an uploader
  * that has mapped our memory the bodies in it are lent (share.h), not sent.
  *
@@ -27,6 +27,7 @@ struct outlet {
     bool full;                /* refused a message this turn */
     bool near;                /* of this machine: it is told of our memory */
     bool guest;               /* it has mapped our memory */
+    uint32_t lent;            /* blocks of it */
     uint64_t mark;            /* last n it has read from us */
     uint64_t last_n;          /* last n sent to it */
     struct batch batch;       /* small objects not sent yet */

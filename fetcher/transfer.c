@@ -11,6 +11,7 @@
 #include "lib/table.h"
 
 enum {
+    COMPANY_MS = 1,             /* a whole body waits no longer to be digested beside another */
     FIRST_BLOCK_BYTES = 16384,  /* of a body whose length was not said */
     COPIED_MOST = 16384,        /* longer bodies are lent where they can be */
     ERROR_BODY_MOST = 65536,    /* of an error's body read, to keep the connection */
@@ -29,6 +30,7 @@ struct transfer {
     struct outlet *outlet;      /* borrowed; NULL before the first chunk */
     char *block;                /* OUTLET_HEAD_ROOM bytes, then the chunk being filled */
     size_t block_bytes, fill;   /* its room for the body, and what is in it */
+    size_t digested;            /* of that; all of it but in ts->odd */
     uint64_t offset;            /* body bytes sent before it */
     char *rest;                 /* bytes that came and are not decoded yet */
     size_t rest_len, rest_at;
@@ -81,6 +83,8 @@ static void free_transfer(struct transfer *t)
     if (t->xfer)
         xfer_cancel(t->xfer);
     set_blocked(t, false);
+    if (ts->odd == t)
+        ts->odd = NULL;
     if (t->outlet)
         t->outlet->open--;
     if (t->running) {
@@ -136,6 +140,51 @@ void transfers_task(struct transfers *ts, const struct msg_task *m)
     FAULT("fetcher.task.taken");
 }
 
+/* Digests. Two bodies at once take the time of one, so new bytes wait for those of another: at most
+ * one transfer, the odd one, has bytes that are not digested. */
+
+static char *undigested(const struct transfer *t)
+{
+    return t->block + OUTLET_HEAD_ROOM + t->digested;
+}
+
+static void digest_alone(struct transfer *t)
+{
+    if (t->fill > t->digested)
+        digest_add(t->digest, undigested(t), t->fill - t->digested);
+    t->digested = t->fill;
+    if (t->all->odd == t)
+        t->all->odd = NULL;
+}
+
+static int finish(struct transfer *t);
+
+/* `t` has new bytes in its block. */
+static void digest_beside(struct transfer *t)
+{
+    struct transfers *ts = t->all;
+    struct transfer *odd = ts->odd;
+    if (!ts->pairs) {
+        digest_alone(t);
+        return;
+    }
+    if (!odd || odd == t) {
+        ts->odd = t;
+        return;
+    }
+    size_t len = odd->fill - odd->digested, mine = t->fill - t->digested;
+    if (mine < len)
+        len = mine;
+    digest_add_two(odd->digest, undigested(odd), t->digest, undigested(t), len);
+    odd->digested += len;
+    t->digested += len;
+    if (odd->digested < odd->fill)
+        return;
+    ts->odd = t->digested < t->fill ? t : NULL;
+    if (odd->ended && !odd->blocked && !finish(odd))
+        set_blocked(odd, true);
+}
+
 /* Chunks. */
 
 /* Hands the chunk in the block to an uploader: 1 done, 0 no room. */
@@ -156,6 +205,7 @@ static int ship(struct transfer *t, bool last)
     }
     if (!t->block && !(t->block = malloc(OUTLET_HEAD_ROOM)))
         say_die(EXIT_TEMP, "out of memory");
+    digest_alone(t);
     if (last) {
         if (t->digest && digest_text(t->digest, t->digest_text)) /* once: there may be no room now */
             say_die(EXIT_TEMP, "no digest: out of memory");
@@ -178,7 +228,7 @@ static int ship(struct transfer *t, bool last)
         o->open++;
     }
     t->offset += t->fill;
-    t->fill = 0;
+    t->fill = t->digested = 0;
     if (!t->block)
         t->block_bytes = 0;
     if (last)
@@ -264,8 +314,8 @@ static int digest_bytes(struct transfer *t, const char **data, size_t *len)
             *data += n;
             *len -= (size_t)n;
         }
-        digest_add(t->digest, out, (size_t)n);
         t->fill += (size_t)n;
+        digest_beside(t);
         if (t->all->max_bytes && t->offset + t->fill > (uint64_t)t->all->max_bytes)
             return fail(t, "too-large", "larger than --max-filesize", false);
     }
@@ -353,6 +403,8 @@ static void on_end(void *arg, const struct xfer_end *e)
     } else if (!t->blocked && t->inflate && !inflate_ended(t->inflate)) {
         report_failed(t, "encoding", "the encoded body ends too early", true, 0);
         free_transfer(t);
+    } else if (t->all->odd == t && t->all->running_count > 1) {
+        t->all->odd_ms = clock_ms(); /* the next bytes of another end it, or the next turns */
     } else if (!t->blocked && !finish(t)) {
         set_blocked(t, true);
     }
@@ -362,6 +414,7 @@ const struct xfer_calls transfer_calls = {on_body, on_end};
 
 int transfers_open(struct transfers *ts)
 {
+    ts->pairs = digest_pairs(ts->digest);
     return slots_open(&ts->blocks, OUTLET_HEAD_ROOM + BATCH_SMALL, (size_t)ts->slots);
 }
 
@@ -404,6 +457,18 @@ static bool go_on(struct transfer *t)
     return true;
 }
 
+static void end_wait(struct transfers *ts)
+{
+    struct transfer *t = ts->odd;
+    if (t && t->ended && !t->blocked && clock_ms() - ts->odd_ms >= COMPANY_MS && !finish(t))
+        set_blocked(t, true);
+}
+
+int64_t transfers_sleep_ms(const struct transfers *ts)
+{
+    return ts->odd && ts->odd->ended && !ts->odd->blocked ? COMPANY_MS : INT32_MAX;
+}
+
 static void serve_waiting(struct transfers *ts)
 {
     struct transfer *t, *tmp;
@@ -432,6 +497,7 @@ static void start(struct transfer *t)
 
 void transfers_turn(struct transfers *ts)
 {
+    end_wait(ts);
     serve_waiting(ts);
     while (ts->queued && !ts->blocked_count && ts->running_count < ts->slots)
         start(ts->queued);

@@ -27,12 +27,15 @@ struct transfers {
     size_t chunk_bytes;
     int64_t max_bytes;         /* of a decoded body; 0: no limit */
     enum digest_kind digest;
+    bool pairs;                /* two bodies are digested at once */
 
     struct transfer *by_d;               /* all; owned */
     struct transfer *queued, *running;   /* each in order of arrival */
     unsigned queued_count, running_count, blocked_count;
     unsigned freed;            /* slots that came free since the last beat */
     bool serving;              /* room is being given to those that wait */
+    struct transfer *odd;      /* the one whose bytes wait to be digested beside another's, or NULL */
+    int64_t odd_ms;            /* clock; since it would else have ended */
     struct slots blocks;       /* for bodies that will be copied into a batch */
 };
 
@@ -47,6 +50,8 @@ extern const struct xfer_calls transfer_calls;
 void transfers_task(struct transfers *ts, const struct msg_task *t);
 /* Uses room and slots: those that wait first, then new ones. */
 void transfers_turn(struct transfers *ts);
+/* How long the loop may sleep before it should do so again. */
+int64_t transfers_sleep_ms(const struct transfers *ts);
 void transfers_cancel(struct transfers *ts, uint64_t d);
 /* Fails, as lost, what was given to `o` or is being. */
 void transfers_lost(struct transfers *ts, struct outlet *o);

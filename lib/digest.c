@@ -1,8 +1,10 @@
 #include "lib/digest.h"
 
+/* The SHA-256 functions below EVP: only their state can be shared with sha256_pair(). */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <errno.h>
 #include <openssl/evp.h>
-#include <stdbool.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +13,14 @@
 #include <xxh_x86dispatch.h> /* as in sum.c */
 #endif
 
+#include "lib/sha256_pair.h"
+
 static const char *const names[DIGEST_KINDS] = {"none", "sha256", "xxh128", "md5"};
 
 struct digest {
     enum digest_kind kind;
-    EVP_MD_CTX *evp;
+    SHA256_CTX sha256;
+    EVP_MD_CTX *md5;
     XXH3_state_t *xxh;
     bool bad;  /* libcrypto could not go on */
 };
@@ -28,15 +33,6 @@ int digest_kind(const char *name, size_t len)
     return -1;
 }
 
-/* Fetched once: looking an algorithm up costs more than hashing a small body. */
-static const EVP_MD *algorithm(enum digest_kind kind)
-{
-    static EVP_MD *fetched[DIGEST_KINDS];
-    if (!fetched[kind])
-        fetched[kind] = EVP_MD_fetch(NULL, kind == DIGEST_MD5 ? "MD5" : "SHA256", NULL);
-    return fetched[kind];
-}
-
 struct digest *digest_open(enum digest_kind kind)
 {
     struct digest *d = calloc(1, sizeof *d);
@@ -45,31 +41,81 @@ struct digest *digest_open(enum digest_kind kind)
     d->kind = kind;
     if (kind == DIGEST_XXH128)
         d->xxh = XXH3_createState();
-    else if (kind != DIGEST_NONE)
-        d->evp = EVP_MD_CTX_new();
-    if (kind != DIGEST_NONE && !d->xxh &&
-        (!d->evp || !EVP_DigestInit_ex(d->evp, algorithm(kind), NULL))) {
-        digest_close(d);
-        errno = ENOMEM; /* libcrypto does not say */
-        return NULL;
-    }
+    else if (kind == DIGEST_MD5)
+        d->md5 = EVP_MD_CTX_new();
     digest_reset(d);
-    return d;
+    if (!d->bad)
+        return d;
+    digest_close(d);
+    errno = ENOMEM; /* libcrypto does not say */
+    return NULL;
 }
 
 void digest_reset(struct digest *d)
 {
-    if (d->xxh)
-        XXH3_128bits_reset(d->xxh);
-    d->bad = d->evp && !EVP_DigestInit_ex(d->evp, NULL, NULL);
+    switch (d->kind) {
+    case DIGEST_SHA256:
+        d->bad = !SHA256_Init(&d->sha256);
+        break;
+    case DIGEST_XXH128:
+        d->bad = !d->xxh || XXH3_128bits_reset(d->xxh) != XXH_OK;
+        break;
+    case DIGEST_MD5:
+        d->bad = !d->md5 || !EVP_DigestInit_ex(d->md5, EVP_md5(), NULL);
+        break;
+    default:
+        d->bad = false;
+    }
 }
 
 void digest_add(struct digest *d, const void *data, size_t len)
 {
-    if (d->xxh)
+    if (d->kind == DIGEST_SHA256)
+        d->bad |= !SHA256_Update(&d->sha256, data, len);
+    else if (d->kind == DIGEST_XXH128)
         XXH3_128bits_update(d->xxh, data, len);
-    if (d->evp && !EVP_DigestUpdate(d->evp, data, len))
-        d->bad = true;
+    else if (d->kind == DIGEST_MD5)
+        d->bad |= !EVP_DigestUpdate(d->md5, data, len);
+}
+
+bool digest_pairs(enum digest_kind kind)
+{
+    return kind == DIGEST_SHA256 && sha256_pair_works();
+}
+
+/* Counts bytes that went into the state by another way. */
+static void count(SHA256_CTX *c, uint64_t bytes)
+{
+    uint64_t bits = ((uint64_t)c->Nh << 32 | c->Nl) + bytes * 8;
+    c->Nl = (SHA_LONG)bits;
+    c->Nh = (SHA_LONG)(bits >> 32);
+}
+
+void digest_add_two(struct digest *a, const void *a_data, struct digest *b, const void *b_data,
+                    size_t len)
+{
+    const uint8_t *at_a = a_data, *at_b = b_data;
+    size_t odd_a = 0, odd_b = 0, blocks = 0;
+    if (digest_pairs(a->kind)) { /* each up to the next whole block by itself, then together */
+        odd_a = (SHA256_BLOCK - a->sha256.num) % SHA256_BLOCK;
+        odd_b = (SHA256_BLOCK - b->sha256.num) % SHA256_BLOCK;
+        size_t odd = odd_a > odd_b ? odd_a : odd_b;
+        blocks = len > odd ? (len - odd) / SHA256_BLOCK : 0;
+    }
+    size_t both = blocks * SHA256_BLOCK;
+    if (blocks) {
+        digest_add(a, at_a, odd_a);
+        digest_add(b, at_b, odd_b);
+        at_a += odd_a;
+        at_b += odd_b;
+        sha256_pair(a->sha256.h, at_a, b->sha256.h, at_b, blocks);
+        count(&a->sha256, both);
+        count(&b->sha256, both);
+    } else {
+        odd_a = odd_b = 0;
+    }
+    digest_add(a, at_a + both, len - odd_a - both);
+    digest_add(b, at_b + both, len - odd_b - both);
 }
 
 int digest_text(struct digest *d, char out[DIGEST_TEXT])
@@ -77,12 +123,14 @@ int digest_text(struct digest *d, char out[DIGEST_TEXT])
     unsigned char raw[EVP_MAX_MD_SIZE];
     unsigned len = 0;
     out[0] = '\0';
-    if (d->xxh) {
+    if (d->kind == DIGEST_XXH128) {
         XXH128_canonicalFromHash((XXH128_canonical_t *)raw, XXH3_128bits_digest(d->xxh));
         len = sizeof(XXH128_canonical_t);
-    } else if (d->evp) {
-        if (!EVP_DigestFinal_ex(d->evp, raw, &len))
-            d->bad = true;
+    } else if (d->kind == DIGEST_SHA256) {
+        d->bad |= !SHA256_Final(raw, &d->sha256);
+        len = SHA256_DIGEST_LENGTH;
+    } else if (d->kind == DIGEST_MD5) {
+        d->bad |= !EVP_DigestFinal_ex(d->md5, raw, &len);
     }
     if (d->bad) {
         errno = ENOMEM;
@@ -103,7 +151,7 @@ void digest_close(struct digest *d)
 {
     if (!d)
         return;
-    EVP_MD_CTX_free(d->evp);
+    EVP_MD_CTX_free(d->md5);
     XXH3_freeState(d->xxh);
     free(d);
 }

@@ -30,7 +30,7 @@ struct head {
 /* What the owner knows of a block. */
 struct share_note {
     uint32_t next, prev;  /* in its list; prev only of lent ones */
-    uint64_t guest;
+    uint32_t *count;      /* its guest's loans */
 };
 
 static size_t round_up(size_t n)
@@ -134,12 +134,13 @@ bool share_own(const struct share *s, const void *p)
     return s->map && (const char *)p >= s->map && (const char *)p < s->map + s->bytes;
 }
 
-uint64_t share_lend(struct share *s, void *block, const void *bytes, uint64_t guest, uint64_t *at)
+uint64_t share_lend(struct share *s, void *block, const void *bytes, uint32_t *count, uint64_t *at)
 {
     uint32_t i = index_of(s, block);
     uint64_t seq = s->next_seq++;
     assert(i < s->fresh && atomic_load(number(s->map, i)) == 0);
-    s->notes[i] = (struct share_note){.next = s->lent, .prev = NONE, .guest = guest};
+    s->notes[i] = (struct share_note){.next = s->lent, .prev = NONE, .count = count};
+    ++*count;
     if (s->lent != NONE)
         s->notes[s->lent].prev = i;
     s->lent = i;
@@ -151,6 +152,7 @@ uint64_t share_lend(struct share *s, void *block, const void *bytes, uint64_t gu
 static void end_loan(struct share *s, uint32_t i)
 {
     struct share_note *n = &s->notes[i];
+    --*n->count;
     if (n->prev == NONE)
         s->lent = n->next;
     else
@@ -169,11 +171,11 @@ void share_collect(struct share *s)
     }
 }
 
-void share_reclaim(struct share *s, uint64_t guest)
+void share_reclaim(struct share *s, const uint32_t *count)
 {
     for (uint32_t i = s->lent, next; i != NONE; i = next) {
         next = s->notes[i].next;
-        if (s->notes[i].guest != guest)
+        if (s->notes[i].count != count)
             continue;
         atomic_store(number(s->map, i), 0); /* before anything else is written there */
         end_loan(s, i);

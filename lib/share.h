@@ -46,13 +46,13 @@ void share_give(struct share *s, void *block);
 /* Whether `p` is one of these blocks. */
 bool share_own(const struct share *s, const void *p);
 
-/* Lends a taken block to `guest`. The number, never 0; *at is where `bytes`, which is in the block,
- * lies for the guest. */
-uint64_t share_lend(struct share *s, void *block, const void *bytes, uint64_t guest, uint64_t *at);
+/* Lends a taken block to the guest whose loans are counted in *count, which must live as long as they
+ * do. The number, never 0; *at is where `bytes`, which is in the block, lies for the guest. */
+uint64_t share_lend(struct share *s, void *block, const void *bytes, uint32_t *count, uint64_t *at);
 /* Finds the blocks that have been given back; call once a turn. */
 void share_collect(struct share *s);
-/* Takes back whatever is lent to `guest`. */
-void share_reclaim(struct share *s, uint64_t guest);
+/* Takes back whatever is counted in *count. */
+void share_reclaim(struct share *s, const uint32_t *count);
 
 /* Another's memory. */
 struct guest;

@@ -119,6 +119,39 @@ static void json_strings_are_always_valid(void **state)
     buf_free(&b);
 }
 
+/* Pieces of all lengths, in any order, by pairs and alone. */
+static void two_digests_at_once_are_what_they_are_alone(void **state)
+{
+    static uint8_t data[20000];
+    char together[DIGEST_TEXT], alone[DIGEST_TEXT];
+    unsigned seed = 7;
+    (void)state;
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)rand_r(&seed);
+    for (int kind = 0; kind < DIGEST_KINDS; kind++)
+        for (int round = 0; round < 500; round++) {
+            struct digest *d[4];
+            for (int i = 0; i < 4; i++)
+                d[i] = digest_open((enum digest_kind)kind);
+            for (int piece = 0; piece < 6; piece++) {
+                size_t len = (size_t)rand_r(&seed) % (piece % 2 ? 200 : 9000);
+                const uint8_t *a = data + rand_r(&seed) % 10000, *b = data + rand_r(&seed) % 10000;
+                digest_add_two(d[0], a, d[1], b, len);
+                digest_add(d[2], a, len);
+                digest_add(d[3], b, len);
+                digest_add(d[piece % 2], a, len % 65); /* they come to differ in what is over */
+                digest_add(d[2 + piece % 2], a, len % 65);
+            }
+            for (int i = 0; i < 2; i++) {
+                digest_text(d[i], together);
+                digest_text(d[2 + i], alone);
+                assert_string_equal(together, alone);
+            }
+            for (int i = 0; i < 4; i++)
+                digest_close(d[i]);
+        }
+}
+
 static void digests_match_published_vectors(void **state)
 {
     static const struct { enum digest_kind kind; const char *text; } cases[] = {
@@ -195,6 +228,7 @@ int main(void)
         cmocka_unit_test(the_guard_knows_addresses_in_every_dress),
         cmocka_unit_test(json_strings_are_always_valid),
         cmocka_unit_test(digests_match_published_vectors),
+        cmocka_unit_test(two_digests_at_once_are_what_they_are_alone),
         cmocka_unit_test(gzip_and_both_deflates_are_decoded_in_any_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

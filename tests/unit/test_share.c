@@ -15,6 +15,7 @@ enum { OWNER = 7, GUEST = 8, BLOCK = 5000, BLOCKS = 3 };
 
 static struct share s;
 static struct guest *g;
+static uint32_t loans, others;
 
 static int open_both(void **state)
 {
@@ -42,7 +43,7 @@ static void what_is_lent_is_read_and_comes_back(void **state)
     assert_false(share_has_guest(&s, GUEST + 1));
     assert_true(share_own(&s, block));
     memcpy(block + 10, "hello", 5);
-    uint64_t seq = share_lend(&s, block, block + 10, GUEST, &at);
+    uint64_t seq = share_lend(&s, block, block + 10, &loans, &at);
     assert_memory_equal(guest_bytes(g, at, 5, seq), "hello", 5);
     assert_true(guest_holds(g, at, seq));
     share_collect(&s);
@@ -69,13 +70,15 @@ static void who_is_gone_and_reads_on_is_told(void **state)
     uint64_t at, again;
     char *mine = share_take(&s), *other = share_take(&s);
     (void)state;
-    uint64_t seq = share_lend(&s, mine, mine, GUEST, &at);
-    uint64_t kept = share_lend(&s, other, other, GUEST + 1, &again);
-    share_reclaim(&s, GUEST);
+    uint64_t seq = share_lend(&s, mine, mine, &loans, &at);
+    uint64_t kept = share_lend(&s, other, other, &others, &again);
+    assert_true(loans == 1 && others == 1);
+    share_reclaim(&s, &loans);
+    assert_true(loans == 0 && others == 1);
     assert_false(guest_holds(g, at, seq));
     assert_true(guest_holds(g, again, kept));
     assert_ptr_equal(share_take(&s), mine);
-    uint64_t next = share_lend(&s, mine, mine, GUEST, &at);
+    uint64_t next = share_lend(&s, mine, mine, &loans, &at);
     guest_return(g, at, seq); /* the old loan's end is not the new one's */
     assert_true(guest_holds(g, at, next));
     share_collect(&s);
@@ -87,7 +90,7 @@ static void what_is_no_loan_is_not_read(void **state)
     uint64_t at;
     char *block = share_take(&s);
     (void)state;
-    uint64_t seq = share_lend(&s, block, block, GUEST, &at);
+    uint64_t seq = share_lend(&s, block, block, &loans, &at);
     assert_null(guest_bytes(g, at, 5, seq + 1));
     assert_null(guest_bytes(g, at, 5, 0));
     assert_null(guest_bytes(g, 0, 5, seq));

@@ -37,8 +37,8 @@ struct xfer_head {
     long code;
     const char *content_type, *content_encoding;  /* NULL if absent */
     int64_t length;                               /* -1 if not said */
-    /* NULL unless wanted, or where longer than XFER_HEAD_MOST: the header block of the last response
-     * as it came and of its request as it was sent, to the empty line. ip: where it came from. */
+    /* NULL unless wanted, or where longer than XFER_HEAD_MOST: the header block of the last
+     * response as it came and of its request as it was sent, to the empty line; the peer's address. */
     const char *head, *request, *ip;
     size_t head_len, request_len;
 };

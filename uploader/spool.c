@@ -92,7 +92,7 @@ static bool widen(struct spool *s, size_t len)
     return true;
 }
 
-/* O_EXCL: nobody can give it a name. Where the file system has no O_TMPFILE, a name for a moment. */
+/* O_EXCL: it can get no name. Where the file system has no O_TMPFILE it has one for a moment. */
 static int open_file(const char *dir)
 {
     char path[4096];

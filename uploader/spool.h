@@ -1,10 +1,10 @@
 /* spool.h - a body that must be whole before its store can begin with it (its length goes first, or
  * it may have to be sent twice).
  *
- * In memory while it is small (SPOOL_SMALL bytes) and all spools together are below their budget, a
- * half of the uploader's --buffer; else in a file without a name, in $TMPDIR or /var/tmp. The intake
- * is read while what it brought and the spools' memory are below --buffer together: the other half
- * is always there for chunks, so objects that wait for their ends can't keep these out.
+ * In memory while it is small (SPOOL_SMALL bytes) and all spools together are below their budget,
+ * a half of the uploader's --buffer; else in a file without a name, in $TMPDIR or /var/tmp. The
+ * intake is read while what it brought and the spools' memory are below --buffer together: the other
+ * half is always there for chunks, so objects that wait for their ends can't keep these out.
  *
  * Errors:  -1 with errno; ENOSPC: no room for the file, which is class "full" like a full store.
  * Threads: a spool one at a time, any; the budget is for all. */
@@ -44,7 +44,7 @@ uint64_t spool_bytes(const struct spool *s);
 ssize_t spool_read(struct spool *s, uint64_t offset, void *out, size_t len);
 /* The bytes themselves where they are in memory, borrowed until the next write; else NULL. */
 const void *spool_memory(const struct spool *s);
-/* A descriptor of all of it, borrowed, its offset at 0: what is in memory moves into a file. -1 with
- * errno. */
+/* A descriptor of all of it, borrowed, its offset at 0: what is in memory moves into a file. -1
+ * with errno. */
 int spool_fd(struct spool *s);
 #endif

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct store_ops *const stores[] = {&store_dir, &store_null, NULL};
-
 const struct store_ops *store_find(const char *dest, const char **place)
 {
     for (const struct store_ops *const *s = stores; *s; s++) {

@@ -94,11 +94,11 @@ struct store_ops {
     /* Gives an object to write to, or NULL with errno. */
     void *(*begin)(void *store, const struct store_facts *f);
     int (*write)(void *object, const void *data, size_t len);  /* 0, or -1 with errno */
-    /* After a write that failed, before drop: fills what a failed commit would (detail, final, busy,
-     * ...; not err). NULL: errno says it all. */
+    /* After a write that failed, before drop: fills what a failed commit would (detail, final,
+     * busy, ...; not err). NULL: errno says it all. */
     void (*explain)(void *object, struct store_commit *c);
-    /* Ends `count` objects (1 to STORE_GROUP_MOST), of this store all. More than one only if grouped
-     * or with --fsync. */
+    /* Ends `count` objects (1 to STORE_GROUP_MOST), of this store all. More than one only if
+     * grouped or with --fsync. */
     void (*commit)(struct store_commit *v, int count);
     void (*drop)(void *object);  /* ends it; nothing remains */
 };
@@ -111,10 +111,10 @@ extern const struct store_ops *const stores[];
 /* The store that DEST names, NULL if none; *place is what follows its colon. */
 const struct store_ops *store_find(const char *dest, const char **place);
 
-/* For a program's --help: the stores' option tables and a heading for each, into lists with room for
- * OPT_TABLES_MOST, from index `at` on; a NULL after the last. */
+/* For a program's --help: the stores' option tables and a heading for each, into lists with room
+ * for OPT_TABLES_MOST, from index `at` on; a NULL after the last. */
 void store_options(const struct opt **tables, const char **headings, int at);
-/* Likewise: a line for each store, into `out`, of a fixed size of enough bytes. */
+/* Likewise: a line for each store, into `out`, which has room for them. */
 void store_usage(char *out, size_t size);
 
 /* A key we accept: [A-Za-z0-9._-] in parts between single slashes, none of which begins with a

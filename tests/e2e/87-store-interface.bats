@@ -3,11 +3,7 @@
 bats_require_minimum_version 1.5.0
 load helpers
 
-start_rude() {
-    "$BIN/rude-uploader" --at "$AT" "$@" rude:out 2>> uploader.log 3>&- &
-    UPLOADER=$!
-    PIDS+=("$UPLOADER")
-}
+start_rude() { UPLOADER_PROGRAM=rude-uploader start_uploader "$@" rude:out; }
 
 # manifest_of PATTERN: the one line whose URL has it.
 manifest_of() { jq -c "select(.url | contains(\"$1\"))" manifest; }
@@ -84,10 +80,15 @@ manifest_of() { jq -c "select(.url | contains(\"$1\"))" manifest; }
 @test "beside a store that wants no header blocks, one that does gets them" {
     start_origin
     start_rude
-    "$BIN/rude-uploader" --at "$AT" --join dir:plain 2>> uploader.log 3>&- & PIDS+=($!)
-    start_fetcher
+    start_uploader --join dir:plain
     make_list 200 100 > urls
-    "$BIN/feeder" --at "$AT" urls > manifest
+    "$BIN/feeder" --at "$AT" -v urls > manifest 2> ledger 3>&- &
+    local feeder=$!
+    PIDS+=("$feeder")
+    both_joined() { [ "$(grep -c 'uploader .* joined' ledger)" -eq 2 ]; }
+    until_true 10 both_joined
+    start_fetcher
+    wait $feeder
     [ "$(jq -r .url manifest | sort -u | wc -l)" -eq 200 ]
     for f in out/facts/*; do grep -q '^head [1-9]' "$f"; done
     [ "$(find plain -type f | wc -l)" -gt 0 ]

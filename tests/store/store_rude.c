@@ -20,7 +20,7 @@ enum { TASKS_MOST = 100000, READ_BYTES = 65536 };
 
 struct rude {
     int fd;
-    struct spools *spools;
+    struct spools *spools, own;
     int groups;
     atomic_uint tries[TASKS_MOST];
 };
@@ -33,10 +33,12 @@ struct thing {
 };
 
 static int64_t gather_ms = 100, slow_ms;
+static bool in_files;
 
 static const struct opt options[] = {
     {"gather", 0, "S", OPT_SECONDS, &gather_ms, 0, 10000, "how long a group gathers (0.1)"},
     {"slow", 0, "S", OPT_SECONDS, &slow_ms, 0, 10000, "how long a commit takes (0)"},
+    {"in-files", 0, NULL, OPT_FLAG, &in_files, 0, 0, "spools have no memory"},
     {0},
 };
 
@@ -56,7 +58,8 @@ static void *rude_open(const char *place, const struct store_settings *s)
         return NULL;
     }
     mkdirat(r->fd, "facts", 0777);
-    r->spools = s->spools;
+    spools_open(&r->own, 0, NULL);
+    r->spools = in_files ? &r->own : s->spools;
     return r;
 }
 

@@ -19,7 +19,7 @@ PROGRAMS := feeder fetcher uploader
 UNIT     := $(patsubst tests/unit/%.c,$B/unit/%,$(wildcard tests/unit/*.c))
 SHIMS    := $(patsubst tests/shim/%.c,$B/shim/%.so,$(wildcard tests/shim/*.c))
 
-all: $(PROGRAMS:%=$B/bin/%) $B/bin/origin $(SHIMS)
+all: $(PROGRAMS:%=$B/bin/%) $B/bin/origin $B/bin/rude-uploader $(SHIMS)
 
 # An archive, so that a library only one program needs is linked into that one only.
 $(LIB): $(call objects,lib)
@@ -31,6 +31,10 @@ $B/bin/fetcher:  $(call objects,fetcher) $(LIB)
 $B/bin/fetcher:  LIBS = -lzmq -lmsgpackc -lcurl -lcrypto -lz -lxxhash
 $B/bin/uploader: $(call objects,uploader) $(LIB)
 $B/bin/uploader: LIBS = -lzmq -lmsgpackc -lcrypto -lxxhash
+# The uploader with a store that does all that one may do to it.
+$B/bin/rude-uploader: $(filter-out $B/uploader/stores.o,$(call objects,uploader)) \
+                      $(call objects,tests/store) $(LIB)
+$B/bin/rude-uploader: LIBS = -lzmq -lmsgpackc -lcrypto -lxxhash
 $B/bin/origin:   $(call objects,tests/origin)
 $B/bin/origin:   LIBS = -lz
 

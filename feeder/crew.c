@@ -138,6 +138,7 @@ static struct member *add_member(struct crew *c, const struct msg *beat)
     snprintf(m->name, sizeof m->name, "%s:%llu", host, (unsigned long long)b->pid);
     m->id = beat->from;
     m->fetcher = b->role.len == 7 && memcmp(b->role.s, "fetcher", 7) == 0;
+    m->heads = b->heads;
     skip_older(m, b->oldest);
     m->mark_moved_ms = c->patience.now_ms;
     m->wire = wire_open(WIRE_TO_INBOX, inbox, (struct wire_limits){TASKS_HWM, MSG_HEAD_MOST});
@@ -395,8 +396,9 @@ static uint32_t list_uploaders(struct crew *c, const struct member *to, struct m
     uint32_t count = 0;
     for (struct member *m = c->members; m; m = m->hh.next)
         if (!m->fetcher && !m->refused && !m->over_heard && m->on_our_run)
-            out[count++] = (struct msg_uploader){m->id, msg_text(m->intake), m->leaving,
-                                                 m->reading, read_from(m, to->id)};
+            out[count++] = (struct msg_uploader){.member = m->id, .intake = msg_text(m->intake),
+                                                 .leaving = m->leaving, .reading = m->reading,
+                                                 .heads = m->heads, .read = read_from(m, to->id)};
     return count;
 }
 

@@ -43,6 +43,7 @@ struct member {
     unsigned unread;           /* of them, those above mark */
     unsigned suspects;         /* of them, suspects */
     /* an uploader */
+    bool heads;                /* wants the responses' heads */
     struct msg_mark *read;     /* owned; last n it has read from each fetcher */
     uint32_t reads;
     UT_hash_handle hh;

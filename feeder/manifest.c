@@ -99,6 +99,7 @@ void manifest_delivered(struct manifest *m, const struct manifest_entry *e,
 {
     struct buf *b = begin(m, e, "delivered");
     field(b, "key", o->key);
+    field(b, "place", o->place);
     buf_addf(b, ",\"size_download\":%llu", (unsigned long long)o->bytes);
     digest(b, o->digest);
     if (o->existing)

@@ -56,7 +56,7 @@ static const struct opt_program program = {
     "  zcat urls.gz | feeder > manifest.jsonl\n"
     "  feeder --journal run urls.txt\n"
     "  feeder --journal again --retry-failed run --class http,timeout\n",
-    tables};
+    tables, NULL};
 
 /* A name that no failure has would quietly select nothing. */
 static void check_classes(const char *names)

@@ -22,8 +22,13 @@ static struct msg_text keep(struct batch *b, struct msg_text t)
 
 static size_t texts_of(const struct msg_chunk *c)
 {
-    return (size_t)c->url.len + c->key.len + c->content_type.len + c->digest.len +
-           c->url_effective.len;
+    return (size_t)c->url.len + c->key.len + c->content_type.len + c->head.len + c->request.len +
+           c->ip.len + c->digest.len + c->url_effective.len;
+}
+
+bool batch_suits(const struct msg_chunk *c)
+{
+    return texts_of(c) <= BATCH_TEXTS;
 }
 
 bool batch_fits(const struct batch *b, const struct msg_chunk *c)
@@ -42,6 +47,9 @@ void batch_add(struct batch *b, const struct msg_chunk *c, const void *body)
     kept->url = keep(b, c->url);
     kept->key = keep(b, c->key);
     kept->content_type = keep(b, c->content_type);
+    kept->head = keep(b, c->head);
+    kept->request = keep(b, c->request);
+    kept->ip = keep(b, c->ip);
     kept->digest = keep(b, c->digest);
     kept->url_effective = keep(b, c->url_effective);
     if (c->seq) {

@@ -30,6 +30,8 @@ struct batch {
     size_t lent;          /* bytes that are lent and so not in it */
 };
 
+/* Whether there is ever room for a chunk's texts. */
+bool batch_suits(const struct msg_chunk *c);
 /* Whether there is room for a chunk. */
 bool batch_fits(const struct batch *b, const struct msg_chunk *c);
 /* Copies a chunk that fits, texts and all, and its c->len bytes unless they are lent. */

@@ -68,7 +68,7 @@ static const struct opt_program program = {
     "examples:\n"
     "  fetcher &\n"
     "  fetcher -j 64 --max-filesize 100M --at tcp://127.0.0.1:5555 &\n",
-    tables};
+    tables, NULL};
 
 struct fetcher {
     struct loop *loop;
@@ -96,6 +96,7 @@ static void on_news(void *arg, const struct msg_news *n)
     for (uint32_t i = 0; i < n->cancel.count; i++)
         transfers_cancel(&f->transfers, n->cancel.v[i]);
     outlets_news(&f->outlets, n);
+    xfers_want_heads(f->xfers, outlets_want_heads(&f->outlets));
 }
 
 static void on_reset(void *arg)
@@ -103,6 +104,7 @@ static void on_reset(void *arg)
     struct fetcher *f = arg;
     transfers_reset(&f->transfers);
     outlets_reset(&f->outlets);
+    xfers_want_heads(f->xfers, outlets_want_heads(&f->outlets));
 }
 
 static void fill_beat(void *arg, struct msg_beat *b)
@@ -195,6 +197,7 @@ static void open_all(struct fetcher *f, int argc, char **argv)
     if (f->stop_fd < 0 || !f->loop || wire_setup(4096) ||
         !(f->xfers = xfers_open(f->loop, &xs, &transfer_calls)))
         say_die(EXIT_TEMP, "cannot start: %s", strerror(errno));
+    xfers_want_heads(f->xfers, true); /* until we know the uploaders */
     f->worker = worker_open(&mine, f->loop, id_member(), NULL, NULL);
     if (share_open(&f->share, worker_member(f->worker),
                    OUTLET_HEAD_ROOM + (size_t)settings.chunk_bytes,

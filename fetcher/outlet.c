@@ -139,6 +139,7 @@ void outlets_news(struct outlets *os, const struct msg_news *n)
         o->listed_ms = now;
         o->leaving = u->leaving;
         o->reading = u->reading;
+        o->heads = u->heads;
         if (u->read > o->mark) {
             o->mark = u->read;
             o->mark_moved_ms = now;
@@ -170,6 +171,15 @@ bool outlets_any_guest(const struct outlets *os)
         if (o->guest)
             return true;
     return false;
+}
+
+bool outlets_want_heads(const struct outlets *os)
+{
+    const struct outlet *o;
+    DL_FOREACH(os->list, o)
+        if (o->heads)
+            return true;
+    return !os->list;
 }
 
 struct outlet *outlets_pick(struct outlets *os)
@@ -308,9 +318,9 @@ uint64_t outlet_send(struct outlets *os, struct outlet *o, struct msg_chunk *c, 
     if (!o->wire || o->full)
         return 0;
     c->sum = sum_of(body, c->len);
-    if (o->guest && c->len && share_own(os->share, *block))
+    if (o->guest && c->len && share_own(os->share, *block) && batch_suits(c))
         return lend(os, o, c, block);
-    if (c->first && c->last && c->len <= BATCH_SMALL)
+    if (c->first && c->last && c->len <= BATCH_SMALL && batch_suits(c))
         return room_in_batch(os, o, c) ? add_to_batch(os, o, c, body) : 0;
     return send_alone(os, o, c, block);
 }

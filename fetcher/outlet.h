@@ -22,7 +22,7 @@ struct outlet {
     struct wire *wire;        /* owned; NULL: unreachable */
     bool unreachable;         /* said; tried again each beat */
     int64_t dialed_ms;        /* clock; when it was tried */
-    bool leaving, reading;    /* as the news say */
+    bool leaving, reading, heads;  /* as the news say */
     bool listed;              /* in the news just read */
     bool full;                /* refused a message this turn */
     bool near;                /* of this machine: it is told of our memory */
@@ -67,6 +67,8 @@ void outlets_reset(struct outlets *os);
 bool outlets_any_stays(const struct outlets *os);
 /* Whether an uploader reads our memory. */
 bool outlets_any_guest(const struct outlets *os);
+/* Whether one of them wants the responses' heads, or none is known yet. */
+bool outlets_want_heads(const struct outlets *os);
 /* The next outlet in turn that may take a new object, NULL if none has room. */
 struct outlet *outlets_pick(struct outlets *os);
 

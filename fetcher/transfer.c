@@ -44,6 +44,8 @@ struct transfer {
 
     uint64_t response_code, time_us;
     char *content_type, *url_effective;    /* owned */
+    char *head, *request, *ip;             /* owned; NULL: not wanted */
+    size_t head_len, request_len;
     size_t url_len, key_len;
     char url[];                 /* a NUL, then the key and a NUL */
 };
@@ -100,6 +102,9 @@ static void free_transfer(struct transfer *t)
     free(t->rest);
     free(t->content_type);
     free(t->url_effective);
+    free(t->head);
+    free(t->request);
+    free(t->ip);
     digest_close(t->digest);
     inflate_close(t->inflate);
     free(t);
@@ -202,6 +207,11 @@ static int ship(struct transfer *t, bool last)
         c.url = (struct msg_text){t->url, (uint32_t)t->url_len};
         c.key = (struct msg_text){key_of(t), (uint32_t)t->key_len};
         c.content_type = msg_text(t->content_type);
+        if (o->heads) {
+            c.head = (struct msg_text){t->head, (uint32_t)t->head_len};
+            c.request = (struct msg_text){t->request, (uint32_t)t->request_len};
+            c.ip = msg_text(t->ip);
+        }
     }
     if (!t->block && !(t->block = malloc(OUTLET_HEAD_ROOM)))
         say_die(EXIT_TEMP, "out of memory");
@@ -322,6 +332,28 @@ static int digest_bytes(struct transfer *t, const char **data, size_t *len)
     return 1;
 }
 
+static char *copy_block(const char *s, size_t len)
+{
+    char *copy = malloc(len + 1);
+    if (!copy)
+        say_die(EXIT_TEMP, "out of memory");
+    memcpy(copy, s, len);
+    return copy;
+}
+
+/* Of a response that is wanted. */
+static void keep_head(struct transfer *t, const struct xfer_head *head)
+{
+    if (head->content_type)
+        t->content_type = copy_text(head->content_type);
+    if (head->head)
+        t->head = copy_block(head->head, t->head_len = head->head_len);
+    if (head->request)
+        t->request = copy_block(head->request, t->request_len = head->request_len);
+    if (head->ip)
+        t->ip = copy_text(head->ip);
+}
+
 static enum xfer_verdict begin_body(struct transfer *t)
 {
     struct xfer_head head;
@@ -334,8 +366,7 @@ static enum xfer_verdict begin_body(struct transfer *t)
         fail(t, "too-large", "larger than --max-filesize", false);
         return XFER_ABORT;
     }
-    if (head.content_type)
-        t->content_type = copy_text(head.content_type);
+    keep_head(t, &head);
     if (head.content_encoding)
         t->inflate = inflate_open(head.content_encoding);
     return XFER_TOOK;
@@ -385,6 +416,11 @@ static int finish(struct transfer *t)
 static void on_end(void *arg, const struct xfer_end *e)
 {
     struct transfer *t = arg;
+    struct xfer_head head;
+    if (!t->begun && !e->class) { /* an empty body */
+        xfer_head(t->xfer, &head);
+        keep_head(t, &head);
+    }
     t->xfer = NULL;
     t->ended = true;
     t->response_code = (uint64_t)e->code;

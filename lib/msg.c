@@ -31,12 +31,13 @@ static const struct field mark_fields[] = {
 static const struct field uploader_fields[] = {
     F(U64, msg_uploader, member, MUST), F(TEXT, msg_uploader, intake, MUST),
     F(FLAG, msg_uploader, leaving, MAY), F(FLAG, msg_uploader, reading, MAY),
-    F(U64, msg_uploader, read, MAY), END};
+    F(FLAG, msg_uploader, heads, MAY), F(U64, msg_uploader, read, MAY), END};
 
 static const struct field stored_item_fields[] = {
     F(U64, msg_outcome, d, MUST), F(U64, msg_outcome, task, MUST),
     F(TEXT, msg_outcome, key, MUST), F(U64, msg_outcome, bytes, MUST),
-    F(TEXT, msg_outcome, digest, MAY), F(FLAG, msg_outcome, existing, MAY),
+    F(TEXT, msg_outcome, digest, MAY), F(TEXT, msg_outcome, place, MAY),
+    F(FLAG, msg_outcome, existing, MAY),
     F(U64, msg_outcome, fetcher, MAY), F(U64, msg_outcome, response_code, MAY),
     F(U64, msg_outcome, time_us, MAY), F(TEXT, msg_outcome, content_type, MAY),
     F(TEXT, msg_outcome, url_effective, MAY), END};
@@ -56,7 +57,7 @@ static const struct field beat_fields[] = {
     F(NUMBERS, msg_beat, held_tasks, MAY),
     F(NUMBERS, msg_beat, open, MAY), F(FLAG, msg_beat, leaving, MAY),
     F(FLAG, msg_beat, empty, MAY), F(FLAG, msg_beat, reading, MAY),
-    F(FLAG, msg_beat, over, MAY), F(FLAG, msg_beat, join, MAY),
+    F(FLAG, msg_beat, over, MAY), F(FLAG, msg_beat, join, MAY), F(FLAG, msg_beat, heads, MAY),
     F(U64, msg_beat, oldest, MUST), F(U64, msg_beat, objects, MAY),
     F(U64, msg_beat, bytes, MAY), F(U64, msg_beat, dropped, MAY), END};
 
@@ -80,7 +81,8 @@ static const struct field chunk_item_fields[] = {
     F(FLAG, msg_chunk, last, MAY), F(U64, msg_chunk, sum, MUST),
     F(U64, msg_chunk, at, MAY), F(U64, msg_chunk, seq, MAY),
     F(TEXT, msg_chunk, url, MAY), F(TEXT, msg_chunk, key, MAY),
-    F(TEXT, msg_chunk, content_type, MAY), F(U64, msg_chunk, total, MAY),
+    F(TEXT, msg_chunk, content_type, MAY), F(TEXT, msg_chunk, head, MAY),
+    F(TEXT, msg_chunk, request, MAY), F(TEXT, msg_chunk, ip, MAY), F(U64, msg_chunk, total, MAY),
     F(TEXT, msg_chunk, digest, MAY), F(TEXT, msg_chunk, url_effective, MAY),
     F(U64, msg_chunk, response_code, MAY), F(U64, msg_chunk, time_us, MAY), END};
 

@@ -44,6 +44,7 @@ struct msg_uploader {
     struct msg_text intake;
     bool leaving;      /* start nothing new there */
     bool reading;      /* its intake is being read */
+    bool heads;        /* wants msg_chunk's head, request, ip */
     uint64_t read;     /* last n it has read from the fetcher this news goes to */
 };
 
@@ -52,6 +53,7 @@ struct msg_outcome {
     uint64_t d, task;
     /* stored */
     struct msg_text key, digest;  /* digest: "sha256:<hex>", or empty */
+    struct msg_text place;        /* where in the store, if the key does not say it */
     uint64_t bytes;
     bool existing;                /* the key was there; digest and bytes are of what is there */
     uint64_t fetcher;             /* member that fetched it */
@@ -75,6 +77,7 @@ struct msg_beat {
     struct msg_numbers held_tasks;  /* the task of each d in held, in the same order */
     bool leaving, empty, reading, over;  /* over: has heard that the run is over */
     bool join;          /* uploader: takes part whatever the run's DEST is */
+    bool heads;         /* uploader: wants the chunks' head, request, ip */
     uint64_t oldest;    /* oldest outcome kept, or the next one's number */
     uint64_t objects, bytes, dropped;    /* counters since its start */
 };
@@ -105,6 +108,9 @@ struct msg_chunk {
     uint64_t at, seq;  /* seq not 0: its bytes are lent (share.h), not in the frame */
     /* first */
     struct msg_text url, key, content_type;
+    struct msg_text head, request;  /* header blocks, whole, at most MSG_TEXT_MOST: of the response
+                                       as received, of the request as sent */
+    struct msg_text ip;             /* address connected to */
     /* last */
     uint64_t total;
     struct msg_text digest, url_effective;

@@ -1,5 +1,6 @@
 #include "lib/opt.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -10,8 +11,6 @@
 #include "lib/say.h"
 #include "lib/version.h"
 
-enum { OPTIONS_MOST = 64 };
-
 static const struct opt *nth(const struct opt_program *p, int n)
 {
     for (const struct opt *const *t = p->tables; *t; t++)
@@ -21,16 +20,23 @@ static const struct opt *nth(const struct opt_program *p, int n)
     return NULL;
 }
 
+static void print_option(const struct opt *o)
+{
+    char left[64];
+    snprintf(left, sizeof left, "%c%c%s --%s%s%s", o->letter ? '-' : ' ',
+             o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name, o->arg ? " " : "",
+             o->arg ? o->arg : "");
+    printf("  %-32s %s\n", left, o->help);
+}
+
 static void print_help(const struct opt_program *p)
 {
     printf("usage: %s %s\n%s\n\n%s\noptions:\n", p->name, p->usage, p->about, p->examples);
-    const struct opt *o;
-    for (int i = 0; (o = nth(p, i)); i++) {
-        char left[64];
-        snprintf(left, sizeof left, "%c%c%s --%s%s%s", o->letter ? '-' : ' ',
-                 o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name, o->arg ? " " : "",
-                 o->arg ? o->arg : "");
-        printf("  %-32s %s\n", left, o->help);
+    for (int i = 0; p->tables[i]; i++) {
+        if (p->headings && p->headings[i])
+            printf("%s\n", p->headings[i]);
+        for (const struct opt *o = p->tables[i]; o->name; o++)
+            print_option(o);
     }
     printf("  %-32s %s\n  %-32s %s\n", "-h, --help", "this text", "-V, --version", "the version");
 }
@@ -125,10 +131,10 @@ static void refuse_abbreviation(char **argv, const char *name)
 
 int opt_parse(const struct opt_program *p, int argc, char **argv)
 {
-    struct option longs[OPTIONS_MOST + 4] = {{0}};
-    char shorts[2 * OPTIONS_MOST + 8] = ":hV", *s = shorts + 3;
+    struct option longs[OPT_MOST + 4] = {{0}};
+    char shorts[2 * OPT_MOST + 8] = ":hV", *s = shorts + 3;
     int count = 0;
-    for (const struct opt *o; count < OPTIONS_MOST && (o = nth(p, count)); count++) {
+    for (const struct opt *o; count < OPT_MOST && (o = nth(p, count)); count++) {
         longs[count] = (struct option){o->name, o->arg ? required_argument : no_argument, NULL,
                                        256 + count};
         if (o->letter) {
@@ -137,6 +143,7 @@ int opt_parse(const struct opt_program *p, int argc, char **argv)
                 *s++ = ':';
         }
     }
+    assert(!nth(p, count));
     longs[count] = (struct option){"help", no_argument, NULL, 'h'};
     longs[count + 1] = (struct option){"version", no_argument, NULL, 'V'};
     longs[count + 2] = (struct option){"list-options", no_argument, NULL, 'L' + 512};

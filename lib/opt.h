@@ -16,7 +16,11 @@ enum opt_type {
     OPT_LIST,    /* struct opt_list; may be given several times */
 };
 
-enum { OPT_LIST_MOST = 64 };
+enum {
+    OPT_LIST_MOST = 64,
+    OPT_TABLES_MOST = 32,
+    OPT_MOST = 192,  /* of one program */
+};
 
 struct opt_list {
     const char *items[OPT_LIST_MOST];  /* borrowed from argv */
@@ -39,6 +43,7 @@ struct opt_program {
     const char *about;     /* one or two lines */
     const char *examples;  /* lines, indented */
     const struct opt *const *tables;  /* NULL-terminated list of tables */
+    const char *const *headings;      /* NULL, or a line of --help before each; NULL: none there */
 };
 
 /* Reads argv. -h, -V and the hidden --list-options print and exit 0. Returns the index of the

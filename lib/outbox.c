@@ -29,8 +29,8 @@ static struct msg_text keep(char **at, struct msg_text t)
 
 void outbox_add(struct outbox *b, bool stored, const struct msg_outcome *o)
 {
-    size_t texts = (size_t)o->key.len + o->digest.len + o->class.len + o->detail.len +
-                   o->content_type.len + o->url_effective.len;
+    size_t texts = (size_t)o->key.len + o->digest.len + o->place.len + o->class.len +
+                   o->detail.len + o->content_type.len + o->url_effective.len;
     struct kept *k = malloc(sizeof *k + texts);
     if (!k)
         say_die(EXIT_TEMP, "out of memory");
@@ -38,6 +38,7 @@ void outbox_add(struct outbox *b, bool stored, const struct msg_outcome *o)
     *k = (struct kept){.out = *o, .stored = stored};
     k->out.key = keep(&at, o->key);
     k->out.digest = keep(&at, o->digest);
+    k->out.place = keep(&at, o->place);
     k->out.class = keep(&at, o->class);
     k->out.detail = keep(&at, o->detail);
     k->out.content_type = keep(&at, o->content_type);

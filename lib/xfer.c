@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "lib/buf.h"
 #include "lib/clock.h"
 #include "lib/say.h"
 #include "lib/slots.h"
@@ -19,6 +20,12 @@ enum {
     PATIENT_MS = 1000,          /* an origin that cuts after such a pause of ours cut for that */
     HEADER_BYTES_MOST = 262144, /* of one response */
     BUFFER_BYTES = 102400,       /* a head and 64 KiB in one call */
+};
+
+/* A header block; whole when its empty line is here. */
+struct block {
+    struct buf text;
+    bool whole;
 };
 
 struct xfer {
@@ -32,6 +39,8 @@ struct xfer {
     int64_t look_bytes;         /* body bytes since the last look */
     int64_t header_bytes;
     bool paused, refused;       /* refused: the guard said no */
+    bool keeps;                 /* header blocks */
+    struct block head, request;
     char error[CURL_ERROR_SIZE];
 };
 
@@ -41,6 +50,7 @@ struct xfers {
     struct xfer_settings settings;
     struct xfer_calls calls;
     struct curl_slist *headers;
+    bool want_heads;
     bool *connections;          /* by fd; owned */
     int connections_size;
     struct xfer *active, *spare;
@@ -183,10 +193,53 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
     return v == XFER_TOOK ? len : 0;
 }
 
+static bool ends_in(const char *data, size_t len, const char *end)
+{
+    size_t n = strlen(end);
+    return len >= n && memcmp(data + len - n, end, n) == 0;
+}
+
+static void begin_block(struct block *b)
+{
+    b->text.len = 0;
+    b->text.failed = b->whole = false;
+    b->text.max_bytes = XFER_HEAD_MOST;
+}
+
+/* A line of a response: of an interim one, of one that redirects, of the last; trailers come here,
+ * too, and are none of it. */
+static void keep_head(struct xfer *x, const char *data, size_t len)
+{
+    struct block *b = &x->head;
+    if (len >= 5 && memcmp(data, "HTTP/", 5) == 0)
+        begin_block(b);
+    else if (b->whole)
+        return;
+    buf_add(&b->text, data, len);
+    b->whole = (len == 2 && memcmp(data, "\r\n", 2) == 0) || (len == 1 && *data == '\n');
+}
+
+/* What libcurl sends of headers: the block of each request, in one piece or, where the socket took
+ * no more, in several. One that was cut off is begun again. */
+static int on_debug(CURL *easy, curl_infotype type, char *data, size_t len, void *arg)
+{
+    struct xfer *x = arg;
+    struct block *b = &x->request;
+    (void)easy;
+    if (type != CURLINFO_HEADER_OUT)
+        return 0;
+    if (b->whole || !b->text.len || (len > 4 && memcmp(data, "GET ", 4) == 0))
+        begin_block(b);
+    buf_add(&b->text, data, len);
+    b->whole = ends_in(b->text.data, b->text.len, "\r\n\r\n");
+    return 0;
+}
+
 static size_t on_header(char *data, size_t size, size_t count, void *arg)
 {
     struct xfer *x = arg;
-    (void)data;
+    if (x->keeps)
+        keep_head(x, data, size * count);
     x->header_bytes += (int64_t)(size * count);
     x->look_bytes += (int64_t)(size * count);
     return x->header_bytes > HEADER_BYTES_MOST ? 0 : size * count;
@@ -244,6 +297,8 @@ static int set_up(struct xfer *x)
     SET(CURLOPT_WRITEDATA, x);
     SET(CURLOPT_HEADERFUNCTION, on_header);
     SET(CURLOPT_HEADERDATA, x);
+    SET(CURLOPT_DEBUGFUNCTION, on_debug);
+    SET(CURLOPT_DEBUGDATA, x);
     SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
     SET(CURLOPT_OPENSOCKETDATA, x);
     SET(CURLOPT_CLOSESOCKETFUNCTION, close_socket);
@@ -301,6 +356,8 @@ struct xfers *xfers_open(struct loop *loop, const struct xfer_settings *s,
 static void retire(struct xfer *x)
 {
     curl_multi_remove_handle(x->pool->multi, x->easy);
+    buf_free(&x->head.text);
+    buf_free(&x->request.text);
     DL_DELETE(x->pool->active, x);
     LL_PREPEND(x->pool->spare, x);
 }
@@ -338,6 +395,11 @@ static struct xfer *make(struct xfers *p)
     return NULL;
 }
 
+void xfers_want_heads(struct xfers *p, bool want)
+{
+    p->want_heads = want;
+}
+
 struct xfer *xfer_start(struct xfers *p, const char *url, void *arg)
 {
     struct xfer *x = p->spare;
@@ -350,13 +412,31 @@ struct xfer *xfer_start(struct xfers *p, const char *url, void *arg)
             return NULL;
     }
     x->arg = arg;
+    x->keeps = p->want_heads;
     DL_APPEND(p->active, x);
     if (curl_easy_setopt(x->easy, CURLOPT_URL, url) ||
+        curl_easy_setopt(x->easy, CURLOPT_VERBOSE, x->keeps ? 1L : 0L) || /* for on_debug() */
         curl_multi_add_handle(p->multi, x->easy)) {
         retire(x);
         return NULL;
     }
     return x;
+}
+
+static void get_blocks(struct xfer *x, struct xfer_head *head)
+{
+    char *ip = NULL;
+    const struct block *in = &x->head, *out = &x->request;
+    if (in->whole && !in->text.failed) {
+        head->head = in->text.data;
+        head->head_len = in->text.len;
+    }
+    if (out->whole && !out->text.failed) {
+        head->request = out->text.data;
+        head->request_len = out->text.len;
+    }
+    if (curl_easy_getinfo(x->easy, CURLINFO_PRIMARY_IP, &ip) == CURLE_OK && ip && *ip)
+        head->ip = ip;
 }
 
 void xfer_head(struct xfer *x, struct xfer_head *head)
@@ -373,6 +453,8 @@ void xfer_head(struct xfer *x, struct xfer_head *head)
     if (x->pool->settings.compressed &&
         curl_easy_header(x->easy, "Content-Encoding", 0, CURLH_HEADER, -1, &encoding) == CURLHE_OK)
         head->content_encoding = encoding->value;
+    if (x->keeps)
+        get_blocks(x, head);
 }
 
 void xfer_resume(struct xfer *x)

@@ -37,7 +37,13 @@ struct xfer_head {
     long code;
     const char *content_type, *content_encoding;  /* NULL if absent */
     int64_t length;                               /* -1 if not said */
+    /* NULL unless wanted, or where longer than XFER_HEAD_MOST: the header block of the last
+     * response as it came and of its request as it was sent, to the empty line; the peer's address. */
+    const char *head, *request, *ip;
+    size_t head_len, request_len;
 };
+
+enum { XFER_HEAD_MOST = 65536 };
 
 /* How a transfer ended. */
 struct xfer_end {
@@ -61,6 +67,10 @@ struct xfer_calls {
 struct xfers *xfers_open(struct loop *loop, const struct xfer_settings *s,
                          const struct xfer_calls *calls);
 void xfers_close(struct xfers *p);
+
+/* Whether transfers that start from now on keep header blocks for xfer_head(): it costs them some
+ * time, and at most twice XFER_HEAD_MOST of memory. */
+void xfers_want_heads(struct xfers *p, bool want);
 
 /* Starts a GET. `url` is copied; NULL when out of memory. */
 struct xfer *xfer_start(struct xfers *p, const char *url, void *arg);

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utlist.h>
+#include <time.h>
 
 #include "lib/fault.h"
 #include "lib/say.h"
@@ -26,6 +26,12 @@ struct piece {
     struct guest *guest;   /* whose memory they are in; NULL: not lent */
     uint64_t at, seq;      /* of the loan */
     struct piece *next;
+};
+
+/* What the last chunk says; it becomes facts when the store is done with the chunks before it. */
+struct last {
+    uint64_t response_code, time_us;
+    char *url_effective, *digest;  /* owned */
 };
 
 struct object {
@@ -50,9 +56,8 @@ struct object {
     struct store_commit result;
     struct object *next;               /* of the same group */
 
-    uint64_t response_code, time_us;
-    char digest[DIGEST_TEXT];
-    char *key, *content_type, *url_effective;  /* owned */
+    struct store_facts facts;          /* the store's while busy; its texts are owned */
+    struct last last;                  /* what its last chunk said */
     UT_hash_handle hh;
 };
 
@@ -61,9 +66,13 @@ struct object {
 struct group {
     struct job job;      /* first, as above */
     struct objects *all;
-    struct object *waiting, *members;
+    struct object *waiting, **waiting_end;  /* the longest first */
+    struct object *members;
+    int64_t since_ms;    /* clock; when the first of those that wait came */
     bool busy;
 };
+
+enum { GATHER_MOST_MS = 1000 };
 
 static char *copy_text(struct msg_text t)
 {
@@ -98,27 +107,63 @@ static void free_pieces(struct objects *all, struct piece **list)
     }
 }
 
+static void free_facts(struct object *o)
+{
+    const struct store_facts *f = &o->facts;
+    const char *const texts[] = {f->key, f->url, f->content_type, f->head, f->request, f->ip,
+                                 o->last.url_effective, o->last.digest};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        free((char *)(uintptr_t)texts[i]);
+}
+
 static void free_object(struct object *o)
 {
-    struct objects *all = o->all;
-    free_pieces(all, &o->pieces);
-    if (o->handle)
-        all->ops->drop(o->handle);
-    HASH_DEL(all->table, o);
-    all->count--;
-    free(o->key);
-    free(o->content_type);
-    free(o->url_effective);
+    assert(!o->busy && !o->handle);
+    free_pieces(o->all, &o->pieces);
+    HASH_DEL(o->all->table, o);
+    o->all->count--;
+    free_facts(o);
     free(o);
+}
+
+static void run_drop(struct job *job)
+{
+    struct object *o = (struct object *)job;
+    o->all->ops->drop(o->handle);
+    o->handle = NULL;
+}
+
+/* Drops what the store has of it. True: a thread is at that. */
+static bool drop_handle(struct object *o)
+{
+    if (!o->handle)
+        return false;
+    o->job.run = run_drop;
+    if (o->all->closing) {
+        run_drop(&o->job);
+        return false;
+    }
+    o->busy = true;
+    pool_add(o->all->pool, &o->job);
+    return true;
+}
+
+/* Frees it, once the store has nothing of it. */
+static void end_object(struct object *o)
+{
+    o->unwanted = true;
+    o->refused = false;
+    if (!drop_handle(o))
+        free_object(o);
 }
 
 /* Writing: in a pool thread. */
 
 static void prepare_commit(const struct object *o, struct store_commit *c)
 {
-    const char *colon = strchr(o->digest, ':');
-    int kind = colon ? digest_kind(o->digest, (size_t)(colon - o->digest)) : DIGEST_NONE;
-    *c = (struct store_commit){.object = o->handle,
+    const char *digest = o->facts.digest, *colon = strchr(digest, ':');
+    int kind = colon ? digest_kind(digest, (size_t)(colon - digest)) : DIGEST_NONE;
+    *c = (struct store_commit){.object = o->handle, .facts = &o->facts,
                                .kind = kind < 0 ? DIGEST_NONE : (enum digest_kind)kind};
 }
 
@@ -135,7 +180,7 @@ static void run(struct job *job)
     struct object *o = (struct object *)job;
     const struct store_ops *ops = o->all->ops;
     if (!o->handle && (FAULT_FAILS("uploader.begin") ||
-                       !(o->handle = ops->begin(o->all->store, o->key, o->d))))
+                       !(o->handle = ops->begin(o->all->store, &o->facts))))
         o->err = errno ? errno : EIO;
     for (struct piece *p = o->writing; p && !o->err; p = p->next) {
         if (p->len && (FAULT_FAILS("uploader.write") || ops->write(o->handle, p->bytes, p->len)))
@@ -143,6 +188,8 @@ static void run(struct job *job)
         if (p->guest)
             end_loan(o, p);
     }
+    if (o->err && o->handle && ops->explain)
+        ops->explain(o->handle, &o->result);
     FAULT("uploader.written");
     o->commit &= !o->recalled;
     if (o->err || !o->commit || o->all->grouped)
@@ -169,6 +216,18 @@ static void run_group(struct job *job)
     }
 }
 
+/* Not before: the store may be reading its facts. */
+static void complete_facts(struct object *o)
+{
+    struct store_facts *f = &o->facts;
+    f->complete = true;
+    f->url_effective = o->last.url_effective;
+    f->digest = o->last.digest;
+    f->bytes = o->next_offset;
+    f->response_code = o->last.response_code;
+    f->time_us = o->last.time_us;
+}
+
 static void hand_in(struct object *o)
 {
     if (o->busy || !o->pieces)
@@ -177,6 +236,8 @@ static void hand_in(struct object *o)
     o->pieces = NULL;
     o->pieces_end = &o->pieces;
     o->commit = o->complete;
+    if (o->complete)
+        complete_facts(o);
     o->busy = true;
     o->job.run = run;
     pool_add(o->all->pool, &o->job);
@@ -184,53 +245,83 @@ static void hand_in(struct object *o)
 
 /* Outcomes. */
 
-static void report_failed(struct objects *all, uint64_t d, uint64_t task, const char *class,
-                          const char *detail, bool retry)
+static void report_failed(const struct object *o, const struct msg_outcome *why)
 {
-    struct msg_outcome out = {.d = d, .task = task, .class = msg_text(class),
-                              .detail = msg_text(detail), .retry = retry};
-    worker_outcome(all->worker, false, &out);
+    struct msg_outcome out = *why;
+    out.d = o->d;
+    out.task = o->task;
+    worker_outcome(o->all->worker, false, &out);
 }
 
 /* After the commit, never before. */
 static void report_stored(struct object *o)
 {
     assert(o->complete && o->commit && !o->err && !o->handle);
-    struct msg_outcome out = {.d = o->d, .task = o->task, .key = msg_text(o->key),
-                              .bytes = o->result.bytes, .existing = o->result.existing,
-                              .fetcher = o->fetcher, .response_code = o->response_code,
-                              .time_us = o->time_us, .content_type = msg_text(o->content_type),
-                              .url_effective = msg_text(o->url_effective)};
-    out.digest = msg_text(o->result.existing ? o->result.digest : o->digest);
+    const struct store_facts *f = &o->facts;
+    const struct store_commit *r = &o->result;
+    struct msg_outcome out = {.d = o->d, .task = o->task, .key = msg_text(f->key),
+                              .bytes = r->bytes, .existing = r->existing,
+                              .place = msg_text(r->place), .fetcher = o->fetcher,
+                              .response_code = f->response_code, .time_us = f->time_us,
+                              .content_type = msg_text(f->content_type),
+                              .url_effective = msg_text(f->url_effective)};
+    out.digest = msg_text(r->existing ? r->digest : f->digest);
     worker_outcome(o->all->worker, true, &out);
-    worker_count_object(o->all->worker, o->result.bytes);
+    worker_count_object(o->all->worker, r->bytes);
     FAULT("uploader.receipt.kept");
 }
 
 static const char taken_back[] = "its fetcher took back the memory it was in";
 
 /* Drops what there is of it; what is still to come of it is swallowed without another word. */
-static void refuse(struct object *o, const char *class, const char *detail, bool retry)
+static void refuse(struct object *o, const struct msg_outcome *why)
 {
-    report_failed(o->all, o->d, o->task, class, detail, retry);
+    report_failed(o, why);
     o->refused = o->unwanted = true;
     free_pieces(o->all, &o->pieces);
     o->pieces_end = &o->pieces;
-    if (o->busy)
-        return;
-    if (o->handle)
-        o->all->ops->drop(o->handle);
-    o->handle = NULL;
-    if (o->complete)
+    if (!o->busy && !drop_handle(o) && o->complete)
         free_object(o);
+}
+
+/* The store could not take it. No room, or asked for less: no fault of the object's, so a class
+ * that costs no try, and the intake is left unread. */
+static void fail(struct object *o)
+{
+    const struct store_commit *r = &o->result;
+    bool full = space_lacks(o->err);
+    if (full)
+        space_is_full(o->all->space);
+    else if (r->busy)
+        space_rest(o->all->space, (int64_t)r->retry_after_ms);
+    struct msg_outcome why = {
+        .class = msg_text(full || r->busy ? "full" : r->class ? r->class : "store"),
+        .detail = msg_text(r->detail[0] ? r->detail : strerror(o->err)),
+        .retry = full || r->busy || !r->final,
+        .retry_after_ms = r->retry_after_ms};
+    if (o->foreign)
+        end_object(o);
+    else
+        refuse(o, &why);
+}
+
+/* Written; it stays busy until its group is done. */
+static void join_group(struct object *o)
+{
+    struct group *g = o->all->group;
+    if (!g->waiting)
+        g->since_ms = clock_ms();
+    o->next = NULL;
+    *g->waiting_end = o;
+    g->waiting_end = &o->next;
+    o->all->waiting++;
 }
 
 static void finish_job(struct object *o)
 {
     free_pieces(o->all, &o->writing);
-    if (o->commit && !o->err && o->handle) { /* written; it stays busy until its group is done */
-        LL_PREPEND(o->all->group->waiting, o);
-        o->all->waiting++;
+    if (o->commit && !o->err && o->handle) {
+        join_group(o);
         return;
     }
     o->busy = false;
@@ -239,20 +330,16 @@ static void finish_job(struct object *o)
             report_stored(o); /* committed: true, wanted or not */
         free_object(o);
     } else if (o->unwanted) {
-        if (o->handle)
-            o->all->ops->drop(o->handle);
-        o->handle = NULL;
-        if (o->complete || !o->refused)
+        if (!drop_handle(o) && (o->complete || !o->refused))
             free_object(o);
     } else if (o->err) {
-        if (space_lacks(o->err))
-            space_is_full(o->all->space);
-        if (o->foreign)
-            free_object(o);
-        else
-            refuse(o, space_lacks(o->err) ? "full" : "store", strerror(o->err), true);
+        fail(o);
     } else if (o->recalled) {
-        o->foreign ? free_object(o) : refuse(o, "lost", taken_back, true);
+        if (o->foreign)
+            end_object(o);
+        else
+            refuse(o, &(struct msg_outcome){.class = msg_text("lost"), .retry = true,
+                                            .detail = msg_text(taken_back)});
     } else {
         hand_in(o);
     }
@@ -260,26 +347,51 @@ static void finish_job(struct object *o)
 
 static void finish_group(struct group *g)
 {
-    struct object *o, *tmp, *members = g->members;
+    struct object *o, *next, *members = g->members;
     g->members = NULL;
     g->busy = false;
-    LL_FOREACH_SAFE(members, o, tmp)
+    for (o = members; o; o = next) {
+        next = o->next;
         finish_job(o);
+    }
+}
+
+/* When the group that gathers should go; INT64_MAX: nothing waits, or one is with the pool. */
+static int64_t group_due_ms(const struct objects *all)
+{
+    const struct group *g = all->group;
+    if (g->busy || !g->waiting)
+        return INT64_MAX;
+    if (all->waiting >= STORE_GROUP_MOST || !all->ops->gather_ms)
+        return 0;
+    int64_t gather_ms = all->ops->gather_ms(all->store);
+    return g->since_ms + (gather_ms < GATHER_MOST_MS ? gather_ms : GATHER_MOST_MS);
+}
+
+int64_t objects_sleep_ms(const struct objects *all)
+{
+    int64_t due_ms = group_due_ms(all), now = clock_ms();
+    return due_ms == INT64_MAX ? INT32_MAX : due_ms <= now ? 0 : due_ms - now;
 }
 
 static void hand_in_group(struct group *g)
 {
-    int count = 0;
-    if (g->busy || !g->waiting)
+    struct objects *all = g->all;
+    if (group_due_ms(all) > clock_ms())
         return;
-    while (g->waiting && count++ < STORE_GROUP_MOST) {
-        struct object *o = g->waiting;
-        LL_DELETE(g->waiting, o);
-        g->all->waiting--;
-        LL_PREPEND(g->members, o);
+    struct object **end = &g->members;
+    for (int count = 0; g->waiting && count < STORE_GROUP_MOST; count++) {
+        *end = g->waiting;
+        end = &g->waiting->next;
+        g->waiting = g->waiting->next;
+        all->waiting--;
     }
+    *end = NULL;
+    if (!g->waiting)
+        g->waiting_end = &g->waiting;
+    g->since_ms = 0; /* of the rest, if there is one: it has waited, and goes next */
     g->busy = true;
-    pool_add(g->all->pool, &g->job);
+    pool_add(all->pool, &g->job);
 }
 
 void objects_collect(struct objects *all)
@@ -303,6 +415,26 @@ static struct object *find(struct objects *all, uint64_t d)
     return o;
 }
 
+static int64_t unix_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void take_facts(struct object *o, const struct msg_chunk *c)
+{
+    static const struct msg_text none;
+    bool heads = o->all->ops->wants_head;
+    o->facts = (struct store_facts){
+        .key = copy_text(c->key), .url = copy_text(c->url),
+        .content_type = copy_text(c->content_type), .d = c->d, .task = c->task,
+        .received_ms = unix_ms(), .head = copy_text(heads ? c->head : none),
+        .request = copy_text(heads ? c->request : none), .ip = copy_text(heads ? c->ip : none),
+        .head_len = heads ? c->head.len : 0, .request_len = heads ? c->request.len : 0,
+        .url_effective = "", .digest = ""};
+}
+
 static struct object *begin(struct objects *all, const struct msg_chunk *c, uint64_t from)
 {
     struct object *o = calloc(1, sizeof *o);
@@ -314,8 +446,7 @@ static struct object *begin(struct objects *all, const struct msg_chunk *c, uint
     o->fetcher = from;
     o->pieces_end = &o->pieces;
     o->since_ms = clock_ms();
-    o->key = copy_text(c->key);
-    o->content_type = copy_text(c->content_type);
+    take_facts(o, c);
     HASH_ADD(hh, all->table, d, sizeof o->d, o);
     all->count++;
     return o;
@@ -371,10 +502,13 @@ static bool take_chunk(struct objects *all, struct parcel *parcel, const struct 
         why = wrong(o, c, from);
     if (fresh && !why && !store_key_ok(c->key.s, c->key.len)) {
         o->complete = c->last;
-        refuse(o, "store", "the key has characters that no name of ours has", false);
+        refuse(o, &(struct msg_outcome){
+            .class = msg_text("store"),
+            .detail = msg_text("the key has characters that no name of ours has")});
     } else if (why) {
         o->complete |= c->last;
-        refuse(o, "lost", why, true);
+        refuse(o, &(struct msg_outcome){.class = msg_text("lost"), .detail = msg_text(why),
+                                        .retry = true});
     } else if (o->unwanted) {
         if (o->complete && !o->busy)
             free_object(o);
@@ -383,10 +517,8 @@ static bool take_chunk(struct objects *all, struct parcel *parcel, const struct 
         if (c->last) {
             o->complete = true;
             o->since_ms = clock_ms();
-            o->response_code = c->response_code;
-            o->time_us = c->time_us;
-            o->url_effective = copy_text(c->url_effective);
-            msg_text_copy(c->digest, o->digest, sizeof o->digest);
+            o->last = (struct last){c->response_code, c->time_us, copy_text(c->url_effective),
+                                    copy_text(c->digest)};
         }
         add_piece(o, parcel, c, guest);
         hand_in(o);
@@ -425,7 +557,7 @@ void objects_cancel(struct objects *all, uint64_t d)
     o->unwanted = true;
     o->refused = false;
     if (!o->busy)
-        free_object(o);
+        end_object(o);
 }
 
 void objects_reset(struct objects *all)
@@ -443,14 +575,22 @@ void objects_open(struct objects *all)
     if (!all->group)
         say_die(EXIT_TEMP, "out of memory");
     all->group->all = all;
+    all->group->waiting_end = &all->group->waiting;
     all->group->job.run = run_group;
 }
 
 void objects_close(struct objects *all)
 {
     struct object *o, *tmp;
-    HASH_ITER(hh, all->table, o, tmp)
-        free_object(o); /* what waited for its group is dropped: it has no receipt */
+    objects_reset(all);
+    pool_go(all->pool);
+    pool_stop(all->pool);
+    all->closing = true;
+    objects_collect(all);
+    HASH_ITER(hh, all->table, o, tmp) {
+        o->busy = false; /* what waited for its group is dropped: it has no receipt */
+        end_object(o);
+    }
     free(all->group);
 }
 

@@ -1,8 +1,9 @@
 /* object.h - bodies being put together from chunks, by dispatch d and never by task.
  *
  * A chunk goes to the store as soon as it is here; nothing waits for a whole body. Per object
- * one job is with the pool at a time, so its chunks are written in order. With --fsync whole
- * objects are committed in groups.
+ * one job is with the pool at a time, so its chunks are written in order. With --fsync, and where
+ * the store asks for it, whole objects are committed in groups. Every call into the store is made
+ * by the pool.
  *
  * Hides:   the jobs. Threads: the loop's. Invariant: chunks of two dispatches never meet. */
 #ifndef SLUICE_OBJECT_H
@@ -27,7 +28,8 @@ struct objects {
     struct pool *pool;       /* borrowed */
     struct worker *worker;   /* borrowed; outcomes go there */
     struct space *space;     /* borrowed; hears of a full disk */
-    bool grouped;            /* commit in groups: --fsync */
+    bool grouped;            /* commit in groups: --fsync, or the store's wish */
+    bool closing;            /* the pool has stopped */
     struct object *table;    /* by d; owned */
     struct group *group;     /* owned */
     unsigned count;
@@ -37,7 +39,7 @@ struct objects {
 
 /* The caller has set the borrowed parts and `grouped`. */
 void objects_open(struct objects *o);
-/* Drops what is left; no thread may be at work any more. */
+/* Stops the pool, once it has done what it is at, and drops what is left. */
 void objects_close(struct objects *o);
 
 /* Takes the chunks of a message. `m` was read from *f, which is taken; what it does not carry is in
@@ -45,6 +47,8 @@ void objects_close(struct objects *o);
 void objects_chunks(struct objects *o, struct frame *f, const struct msg *m, struct guest *guest);
 /* Takes back what the pool has done: receipts, failures. */
 void objects_collect(struct objects *o);
+/* How long the loop may sleep before it should collect again. */
+int64_t objects_sleep_ms(const struct objects *o);
 /* The feeder says nobody waits for d any more. */
 void objects_cancel(struct objects *o, uint64_t d);
 /* Another run: drops all but what a thread is at, which goes without a word when it is back. */

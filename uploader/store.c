@@ -1,9 +1,9 @@
 #include "uploader/store.h"
 
+#include <assert.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
-
-static const struct store_ops *const stores[] = {&store_dir, &store_null, NULL};
 
 const struct store_ops *store_find(const char *dest, const char **place)
 {
@@ -15,6 +15,27 @@ const struct store_ops *store_find(const char *dest, const char **place)
         }
     }
     return NULL;
+}
+
+void store_options(const struct opt **tables, const char **headings, int at)
+{
+    for (const struct store_ops *const *s = stores; *s; s++) {
+        if (!(*s)->options)
+            continue;
+        assert(at < OPT_TABLES_MOST - 1);
+        headings[at] = (*s)->usage;
+        tables[at++] = (*s)->options;
+    }
+    tables[at] = NULL;
+}
+
+void store_usage(char *out, size_t size)
+{
+    size_t len = 0;
+    for (const struct store_ops *const *s = stores; *s; s++) {
+        len += (size_t)snprintf(out + len, size - len, "  %-30s %s\n", (*s)->usage, (*s)->about);
+        assert(len < size);
+    }
 }
 
 bool store_key_ok(const char *key, size_t len)

@@ -162,18 +162,18 @@ static void dir_drop(void *object)
     free(f);
 }
 
-static void *dir_begin(void *store, const char *key, uint64_t d)
+static void *dir_begin(void *store, const struct store_facts *facts)
 {
-    struct file *f = calloc(1, sizeof *f + strlen(key) + 1);
+    struct file *f = calloc(1, sizeof *f + strlen(facts->key) + 1);
     if (!f)
         return NULL;
-    strcpy(f->key, key);
+    strcpy(f->key, facts->key);
     f->dir = store;
     f->fd = -1;
     char *slash = strrchr(f->key, '/');
     f->name = slash ? slash + 1 : f->key;
     f->parent = parents_get(f->dir->parents, f->key, slash ? (size_t)(slash - f->key) : 0);
-    if (!f->parent || (f->fd = open_temp(f, d)) < 0) {
+    if (!f->parent || (f->fd = open_temp(f, facts->d)) < 0) {
         int err = errno;
         f->temp[0] = '\0';
         dir_drop(f);
@@ -347,5 +347,15 @@ static void dir_commit(struct store_commit *v, int count)
     FAULT("uploader.committed");
 }
 
-const struct store_ops store_dir = {"dir", dir_open, dir_close, dir_free_bytes, dir_begin,
-                                    dir_write, dir_commit, dir_drop};
+const struct store_ops store_dir = {
+    .scheme = "dir",
+    .usage = "dir:PATH",
+    .about = "a file per object below PATH",
+    .open = dir_open,
+    .close = dir_close,
+    .free_bytes = dir_free_bytes,
+    .begin = dir_begin,
+    .write = dir_write,
+    .commit = dir_commit,
+    .drop = dir_drop,
+};

@@ -15,15 +15,9 @@ static void null_close(void *store)
     (void)store;
 }
 
-static int64_t null_free_bytes(void *store)
+static void *null_begin(void *store, const struct store_facts *f)
 {
-    (void)store;
-    return INT64_MAX;
-}
-
-static void *null_begin(void *store, const char *key, uint64_t d)
-{
-    (void)store, (void)key, (void)d;
+    (void)store, (void)f;
     return calloc(1, sizeof(uint64_t));
 }
 
@@ -42,5 +36,14 @@ static void null_commit(struct store_commit *v, int count)
     }
 }
 
-const struct store_ops store_null = {"null", null_open, null_close, null_free_bytes, null_begin,
-                                     null_write, null_commit, free};
+const struct store_ops store_null = {
+    .scheme = "null",
+    .usage = "null:",
+    .about = "thrown away, for measuring",
+    .open = null_open,
+    .close = null_close,
+    .begin = null_begin,
+    .write = null_write,
+    .commit = null_commit,
+    .drop = free,
+};

@@ -25,7 +25,7 @@ enum {
     LIST_MOST = 100000,        /* d's in a beat */
     UNCOVERED_MOST = 100000,   /* more outcomes kept: the intake is left unread */
     COVER_MS = 5000,           /* a leaving uploader waits so long for `done` */
-    FRAME_EXTRA = 256 << 10,   /* a chunk's map beside its body */
+    FRAME_EXTRA = 512 << 10,   /* a chunk's map beside its body */
 };
 
 static struct {
@@ -54,14 +54,23 @@ static const struct opt options[] = {
     {0},
 };
 
-static const struct opt *const tables[] = {worker_options, options, NULL};
-static const struct opt_program program = {
-    "uploader", "[options] DEST",
-    "Stores what the fetchers bring. DEST is dir:PATH or null: (throws away, for measuring).",
-    "examples:\n"
-    "  uploader dir:out &\n"
-    "  uploader --at tcp://127.0.0.1:5555 --fsync dir:/data &\n",
-    tables};
+/* The stores' own options come after ours, each store's under its DEST. */
+static int read_options(int argc, char **argv)
+{
+    static const struct opt *tables[OPT_TABLES_MOST] = {worker_options, options};
+    static const char *headings[OPT_TABLES_MOST];
+    static char about[4096] = "Stores what the fetchers bring. DEST is one of\n";
+    size_t len = strlen(about);
+    store_usage(about + len, sizeof about - len);
+    store_options(tables, headings, 2);
+    const struct opt_program program = {
+        "uploader", "[options] DEST", about,
+        "examples:\n"
+        "  uploader dir:out &\n"
+        "  uploader --at tcp://127.0.0.1:5555 --fsync dir:/data &\n",
+        tables, headings};
+    return opt_parse(&program, argc, argv);
+}
 
 /* What is known of one fetcher. */
 struct peer {
@@ -80,6 +89,7 @@ struct uploader {
     struct msg_reader *reader;
     struct pool *pool;
     struct objects objects;
+    struct spools spools;
     struct space space;
     struct peer *peers;          /* by id; owned */
     uint64_t *fetchers;          /* alive, as of the last news; owned */
@@ -96,7 +106,8 @@ struct uploader {
 static bool may_read(struct uploader *u)
 {
     return space_is_there(&u->space) &&
-           u->objects.buffered_bytes < (uint64_t)settings.buffer_bytes &&
+           u->objects.buffered_bytes + spools_bytes(&u->spools) <
+               (uint64_t)settings.buffer_bytes &&
            u->objects.waiting < 2 * STORE_GROUP_MOST &&
            worker_uncovered(u->worker) < UNCOVERED_MOST;
 }
@@ -224,6 +235,7 @@ static void fill_beat(void *arg, struct msg_beat *b)
     b->open.v = u->open;
     b->reading = u->reading = may_read(u);
     b->join = settings.join;
+    b->heads = u->objects.ops->wants_head;
 }
 
 /* Leaving: fetchers have said that nothing more comes, nothing is held, `done` covers all. */
@@ -276,6 +288,8 @@ static void wait_for_news(struct uploader *u)
         sleep_ms = pool_sleep_ms(u->pool);
     if (space_sleep_ms(&u->space) < sleep_ms)
         sleep_ms = space_sleep_ms(&u->space);
+    if (objects_sleep_ms(&u->objects) < sleep_ms)
+        sleep_ms = objects_sleep_ms(&u->objects);
     loop_wait(u->loop, sleep_ms);
 }
 
@@ -285,15 +299,20 @@ static void open_all(struct uploader *u, int argc, char **argv)
     struct worker_role mine = role;
     char at[PLACE_MAX], bind_to[PLACE_MAX], public[PLACE_MAX];
     const char *place;
-    int first = opt_parse(&program, argc, argv);
+    int first = read_options(argc, argv);
     say_setup("uploader", SAY_INFO, false);
     uint64_t member = id_member();
     if (argc - first != 1)
         say_die(EXIT_USAGE, "give one DEST, such as dir:out (uploader --help says more)");
     u->objects.ops = store_find(argv[first], &place);
     if (!u->objects.ops)
-        say_die(EXIT_USAGE, "'%s' is no DEST: dir:PATH or null:", argv[first]);
+        say_die(EXIT_USAGE, "'%s' is no DEST, such as dir:out (uploader --help lists them)",
+                argv[first]);
+    spools_open(&u->spools, (uint64_t)settings.buffer_bytes / 2, NULL);
+    settings.store.dest = argv[first];
     settings.store.member = member;
+    settings.store.threads = (int)settings.threads;
+    settings.store.spools = &u->spools;
     u->objects.store = u->objects.ops->open(place, &settings.store);
     if (!u->objects.store)
         exit(say_status(errno)); /* it said why */
@@ -318,7 +337,7 @@ static void open_all(struct uploader *u, int argc, char **argv)
     u->worker = worker_open(&mine, u->loop, member, public, argv[first]);
     u->objects.worker = u->worker;
     u->objects.pool = u->pool;
-    u->objects.grouped = settings.store.fsync;
+    u->objects.grouped = settings.store.fsync || u->objects.ops->grouped;
     u->space = (struct space){.ops = u->objects.ops, .store = u->objects.store,
                               .min_free_bytes = settings.min_free_bytes};
     u->objects.space = &u->space;
@@ -331,10 +350,6 @@ static void open_all(struct uploader *u, int argc, char **argv)
 
 static void close_all(struct uploader *u)
 {
-    objects_reset(&u->objects);
-    pool_go(u->pool);
-    pool_stop(u->pool);
-    objects_collect(&u->objects);
     objects_close(&u->objects);
     pool_close(u->pool);
     worker_close(u->worker);

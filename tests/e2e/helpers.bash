@@ -39,8 +39,9 @@ start_fetcher() {
     PIDS+=("$FETCHER")
 }
 
+# UPLOADER_PROGRAM=rude-uploader: the one of tests/store.
 start_uploader() {
-    "$BIN/uploader" --at "$AT" "$@" 2>> uploader.log 3>&- &
+    "$BIN/${UPLOADER_PROGRAM:-uploader}" --at "$AT" "$@" 2>> uploader.log 3>&- &
     UPLOADER=$!
     PIDS+=("$UPLOADER")
 }

@@ -48,6 +48,66 @@ static void chunks_and_their_bytes_come_back(void **state)
     buf_free(&b);
 }
 
+static void header_blocks_come_back(void **state)
+{
+    struct buf b = buf_make(300000);
+    struct msg_reader *r = msg_reader_open();
+    const char *why;
+    static char block[MSG_TEXT_MOST + 1];
+    struct msg_chunk item = {.first = true, .ip = msg_text("::1"),
+                             .head = {block, MSG_TEXT_MOST}, .request = {"GET /\r\n\r\n", 9}};
+    struct msg in = {.kind = MSG_CHUNKS}, out;
+    (void)state;
+    memset(block, '\n', sizeof block);
+    in.chunks.items.v = &item;
+    in.chunks.items.count = 1;
+    assert_int_equal(msg_write(&b, &in), 0);
+    assert_int_equal(msg_read(r, b.data, b.len, &out, &why), 0);
+    const struct msg_chunk *c = out.chunks.items.v;
+    assert_int_equal(c->head.len, MSG_TEXT_MOST);
+    assert_memory_equal(c->head.s, block, MSG_TEXT_MOST);
+    assert_int_equal(c->request.len, 9);
+    assert_int_equal(c->ip.len, 3);
+    item.head.len++; /* one too many */
+    b.len = 0;
+    assert_int_equal(msg_write(&b, &in), 0);
+    assert_int_equal(msg_read(r, b.data, b.len, &out, &why), -1);
+    assert_string_equal(why, "items");
+    msg_reader_close(r);
+    buf_free(&b);
+}
+
+static void who_wants_heads_and_where_an_object_lies_come_back(void **state)
+{
+    struct buf b = buf_make(10000);
+    struct msg_reader *r = msg_reader_open();
+    const char *why;
+    struct msg_uploader u = {.member = 1, .intake = msg_text("i"), .heads = true, .read = 9};
+    struct msg_outcome o = {.key = msg_text("k"), .place = msg_text("shard#512")};
+    struct msg beat = {.kind = MSG_BEAT}, news = {.kind = MSG_NEWS}, stored = {.kind = MSG_STORED};
+    struct msg out;
+    (void)state;
+    beat.beat.role = beat.beat.host = beat.beat.inbox = msg_text("x");
+    beat.beat.heads = true;
+    news.news.uploaders.v = &u;
+    news.news.uploaders.count = 1;
+    stored.outcomes.items.v = &o;
+    stored.outcomes.items.count = 1;
+    assert_int_equal(msg_write(&b, &beat), 0);
+    assert_int_equal(msg_read(r, b.data, b.len, &out, &why), 0);
+    assert_true(out.beat.heads);
+    b.len = 0;
+    assert_int_equal(msg_write(&b, &news), 0);
+    assert_int_equal(msg_read(r, b.data, b.len, &out, &why), 0);
+    assert_true(out.news.uploaders.v[0].heads && out.news.uploaders.v[0].read == 9);
+    b.len = 0;
+    assert_int_equal(msg_write(&b, &stored), 0);
+    assert_int_equal(msg_read(r, b.data, b.len, &out, &why), 0);
+    assert_memory_equal(out.outcomes.items.v[0].place.s, "shard#512", 9);
+    msg_reader_close(r);
+    buf_free(&b);
+}
+
 static void lists_come_back(void **state)
 {
     struct buf b = buf_make(10000);
@@ -139,6 +199,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunks_and_their_bytes_come_back),
+        cmocka_unit_test(header_blocks_come_back),
+        cmocka_unit_test(who_wants_heads_and_where_an_object_lies_come_back),
         cmocka_unit_test(lists_come_back),
         cmocka_unit_test(every_prefix_is_refused_and_every_flip_survived),
         cmocka_unit_test(another_version_a_missing_field_a_wrong_type_are_refused),

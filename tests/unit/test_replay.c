@@ -20,7 +20,7 @@ static struct msg_outcome full_outcome(void)
 {
     return (struct msg_outcome){
         .key = msg_text("ab/cd.html"), .digest = msg_text("sha256:00ff"), .bytes = 12345,
-        .existing = true, .class = msg_text("http"), .detail = msg_text("404 \"\\\n\t\x01\xff"),
+        .place = msg_text("a \"b\".tar#512"), .existing = true, .class = msg_text("http"), .detail = msg_text("404 \"\\\n\t\x01\xff"),
         .response_code = 404, .time_us = 1500000, .content_type = msg_text("text/\xc3\xa9"),
         .url_effective = msg_text("http://h/b")};
 }

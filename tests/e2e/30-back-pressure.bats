@@ -9,7 +9,9 @@ load helpers
     "$BIN/feeder" --at "$AT" --window 500 < list > manifest 2> feeder.log 3>&- & local feeder=$!
     PIDS+=($feeder)
     until_true 15 grep -q 'waiting for an uploader' feeder.log
-    [ "$(cat written)" -lt 10000 ]
+    local count=
+    until [ -n "$count" ]; do count=$(cat written); done # it is empty for a moment, each time
+    [ "$count" -lt 10000 ]
     grep -q 'waiting for a fetcher' feeder.log
     kill -INT $feeder
     local status=0

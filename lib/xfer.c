@@ -39,6 +39,7 @@ struct xfer {
     int64_t look_bytes;         /* body bytes since the last look */
     int64_t header_bytes;
     bool paused, refused;       /* refused: the guard said no */
+    bool begun;                 /* the body */
     bool keeps;                 /* header blocks */
     struct block head, request;
     char error[CURL_ERROR_SIZE];
@@ -146,14 +147,6 @@ static void note_connection(struct xfers *p, int fd, bool open)
     p->connections[fd] = open;
 }
 
-/* After a request the kernel expects to answer soon and holds acknowledgements back, up to 40 ms;
- * where a response is just larger than the window, its last bytes wait for that. */
-static void ack_at_once(int fd)
-{
-    int yes = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &yes, sizeof yes);
-}
-
 static int watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused)
 {
     struct xfers *p = arg;
@@ -165,8 +158,6 @@ static int watch(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused
     else if (loop_watch(p->loop, fd, (what & CURL_POLL_IN ? LOOP_READ : 0) |
                                          (what & CURL_POLL_OUT ? LOOP_WRITE : 0), on_fd, p))
         say_die(EXIT_TEMP, "epoll: %s", strerror(errno)); /* nobody would wake the transfer */
-    if (what == CURL_POLL_IN)
-        ack_at_once(fd);
     return 0;
 }
 
@@ -180,10 +171,27 @@ static int set_timer(CURLM *multi, long timeout_ms, void *arg)
 
 /* A transfer's callbacks. */
 
+/* After a request the kernel expects to answer soon and holds acknowledgements back, up to 40 ms;
+ * where a response is just larger than the window, its last bytes wait for that. Only where more is
+ * to come: an acknowledgement of its own costs a small body 5 %. */
+static void ack_at_once(struct xfer *x, size_t len)
+{
+    int yes = 1;
+    curl_off_t whole = -1;
+    curl_socket_t fd;
+    curl_easy_getinfo(x->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &whole);
+    if (whole != (curl_off_t)len &&
+        curl_easy_getinfo(x->easy, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK)
+        setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &yes, sizeof yes);
+}
+
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
     struct xfer *x = arg;
     size_t len = size * count;
+    if (!x->begun)
+        ack_at_once(x, len);
+    x->begun = true;
     enum xfer_verdict v = x->pool->calls.body(x->arg, data, len);
     if (v == XFER_PAUSE) {
         x->paused = true;

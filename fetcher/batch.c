@@ -6,15 +6,10 @@
 
 #include "lib/say.h"
 
-char *batch_bodies(const struct batch *b)
-{
-    return b->block + BATCH_HEAD_ROOM;
-}
-
 static struct msg_text keep(struct batch *b, struct msg_text t)
 {
-    char *at = batch_bodies(b) + BATCH_BODIES + b->texts;
-    b->texts += t.len;
+    char *at = b->texts + b->texts_len;
+    b->texts_len += t.len;
     if (t.len)
         memcpy(at, t.s, t.len);
     return (struct msg_text){at, t.len};
@@ -33,14 +28,23 @@ bool batch_suits(const struct msg_chunk *c)
 
 bool batch_fits(const struct batch *b, const struct msg_chunk *c)
 {
-    return b->count < BATCH_ITEMS && b->bodies + (c->seq ? 0 : c->len) <= BATCH_BODIES &&
-           b->texts + texts_of(c) <= BATCH_TEXTS;
+    return b->count < BATCH_ITEMS && b->texts_len + texts_of(c) <= BATCH_TEXTS &&
+           (c->seq || !b->block || b->bodies_len + c->len <= b->room);
+}
+
+void batch_give_block(struct batch *b, char *block, char *bodies, size_t room, bool shared)
+{
+    b->block = block;
+    b->bodies = bodies;
+    b->room = room;
+    b->shared = shared;
+    b->seq = 0;
 }
 
 void batch_add(struct batch *b, const struct msg_chunk *c, const void *body)
 {
-    assert(batch_fits(b, c));
-    if (!b->block && !(b->block = malloc(BATCH_BLOCK)))
+    assert(batch_fits(b, c) && (c->seq || !c->len || b->block));
+    if (!b->texts && !(b->texts = malloc(BATCH_TEXTS)))
         say_die(EXIT_TEMP, "out of memory");
     struct msg_chunk *kept = &b->items[b->count++];
     *kept = *c;
@@ -55,24 +59,41 @@ void batch_add(struct batch *b, const struct msg_chunk *c, const void *body)
     if (c->seq) {
         b->lent += c->len;
     } else if (c->len) {
-        memcpy(batch_bodies(b) + b->bodies, body, c->len);
-        b->bodies += c->len;
+        memcpy(b->bodies + b->bodies_len, body, c->len);
+        b->bodies_len += c->len;
     }
 }
 
 bool batch_is_full(const struct batch *b)
 {
-    return b->bodies + b->lent >= BATCH_FULL || b->count == BATCH_ITEMS;
+    return b->bodies_len + b->lent >= BATCH_FULL || b->count == BATCH_ITEMS;
+}
+
+void batch_lend(struct batch *b, uint64_t seq, uint64_t at)
+{
+    b->seq = seq;
+    for (uint32_t i = 0; i < b->count; i++) {
+        struct msg_chunk *c = &b->items[i];
+        if (c->seq || !c->len)
+            continue;
+        c->seq = seq;
+        c->at = at;
+        at += c->len;
+    }
 }
 
 void batch_empty(struct batch *b)
 {
     b->count = 0;
-    b->bodies = b->texts = b->lent = 0;
+    b->bodies_len = b->texts_len = b->lent = 0;
+    if (b->shared)
+        b->block = NULL;
 }
 
 void batch_free(struct batch *b)
 {
+    batch_empty(b);
     free(b->block);
+    free(b->texts);
     *b = (struct batch){0};
 }

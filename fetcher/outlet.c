@@ -30,6 +30,8 @@ static bool has_borrowed_enough(const struct outlets *os, const struct outlet *o
 /* What it was lent comes back: it is gone, or its socket is, and nobody knows what it has read. */
 static void hang_up(struct outlets *os, struct outlet *o)
 {
+    if (o->batch.block && o->batch.shared && !o->batch.seq)
+        share_give(os->share, o->batch.block);
     share_reclaim(os->share, &o->lent);
     if (o->wire)
         loop_unwatch(os->loop, wire_fd(o->wire));
@@ -240,24 +242,59 @@ static int send_joined(const struct outlets *os, const struct outlet *o, char **
     return got;
 }
 
+/* Lends the bodies of a batch that stand in shared memory, if that was not done at an earlier try. */
+static void lend_batch(struct outlets *os, struct outlet *o)
+{
+    struct batch *b = &o->batch;
+    uint64_t at;
+    if (!b->bodies_len || !b->shared || b->seq)
+        return;
+    uint64_t seq = share_lend(os->share, b->block, b->bodies, &o->lent, &at);
+    batch_lend(b, seq, at);
+    FAULT("fetcher.batch.lent");
+}
+
+static int send_batch(struct outlets *os, struct outlet *o)
+{
+    struct batch *b = &o->batch;
+    lend_batch(os, o);
+    write_head(os, o, o->batch_n, false, b->items, b->count);
+    if (FAULT_FAILS("fetcher.batch.send"))
+        return -1;
+    if (!b->bodies_len || b->shared)
+        return wire_send(o->wire, os->head.data, os->head.len);
+    if (b->bodies_len < BATCH_WORTH)
+        return wire_send_two(o->wire, os->head.data, os->head.len, b->bodies, b->bodies_len);
+    return send_joined(os, o, &b->block, BATCH_HEAD_ROOM, b->bodies_len);
+}
+
 /* Sends what waits for company. False: no room now. */
 static bool flush(struct outlets *os, struct outlet *o)
 {
-    struct batch *b = &o->batch;
-    if (!b->count)
+    if (!o->batch.count)
         return true;
     if (!o->wire || o->full)
         return false;
-    write_head(os, o, o->batch_n, false, b->items, b->count);
-    int got = FAULT_FAILS("fetcher.batch.send") ? -1
-              : b->bodies >= BATCH_WORTH
-                  ? send_joined(os, o, &b->block, BATCH_HEAD_ROOM, b->bodies)
-                  : wire_send_two(o->wire, os->head.data, os->head.len, batch_bodies(b), b->bodies);
-    if (!note_sent(o, got, o->batch_n))
+    if (!note_sent(o, send_batch(os, o), o->batch_n))
         return false;
     FAULT("fetcher.batch.sent");
-    batch_empty(b);
+    batch_empty(&o->batch);
+    o->full |= has_borrowed_enough(os, o);
     return true;
+}
+
+/* A block for the bodies: of the shared memory, if that uploader reads it. */
+static void give_block(struct outlets *os, struct outlet *o)
+{
+    char *block = o->guest ? share_take(os->share) : NULL;
+    if (block) {
+        batch_give_block(&o->batch, block, block, os->share->block_bytes, true);
+        return;
+    }
+    block = malloc(BATCH_HEAD_ROOM + BATCH_BODIES);
+    if (!block)
+        say_die(EXIT_TEMP, "out of memory");
+    batch_give_block(&o->batch, block, block + BATCH_HEAD_ROOM, BATCH_BODIES, false);
 }
 
 static void begin_batch(struct outlets *os, struct outlet *o)
@@ -268,12 +305,15 @@ static void begin_batch(struct outlets *os, struct outlet *o)
 
 static bool room_in_batch(struct outlets *os, struct outlet *o, const struct msg_chunk *c)
 {
-    return batch_fits(&o->batch, c) || (flush(os, o) && batch_fits(&o->batch, c));
+    bool stuck = o->batch.seq && !c->seq; /* its block is lent, and it could not be sent */
+    return (!stuck && batch_fits(&o->batch, c)) || (flush(os, o) && batch_fits(&o->batch, c));
 }
 
 static uint64_t add_to_batch(struct outlets *os, struct outlet *o, const struct msg_chunk *c,
                              const char *body)
 {
+    if (body && c->len && !o->batch.block)
+        give_block(os, o);
     batch_add(&o->batch, c, body);
     if (o->batch.count == 1)
         begin_batch(os, o);

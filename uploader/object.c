@@ -18,13 +18,20 @@ struct parcel {
     unsigned pieces;
 };
 
+/* Bytes that were lent, of one chunk or several; given back when none is needed any more. The loop's
+ * thread counts. */
+struct loan {
+    struct guest *guest;  /* whose memory it is; held */
+    uint64_t at, seq;
+    unsigned pieces;
+};
+
 /* One chunk's bytes, on their way into the store. */
 struct piece {
     struct parcel *parcel;
-    const uint8_t *bytes;  /* in the parcel's frame, or lent */
+    struct loan *loan;     /* NULL: not lent */
+    const uint8_t *bytes;  /* in the loan, or in the parcel's frame */
     size_t len;
-    struct guest *guest;   /* whose memory they are in; NULL: not lent */
-    uint64_t at, seq;      /* of the loan */
     struct piece *next;
 };
 
@@ -92,16 +99,33 @@ static void release(struct objects *all, struct parcel *p)
     free(p);
 }
 
+static struct loan *borrow(struct guest *guest, const struct msg_chunk *c)
+{
+    struct loan *l = malloc(sizeof *l);
+    if (!l)
+        say_die(EXIT_TEMP, "out of memory");
+    *l = (struct loan){.guest = guest, .at = c->at, .seq = c->seq, .pieces = 1};
+    guest_hold(guest);
+    return l;
+}
+
+static void give_back(struct loan *l)
+{
+    if (!l || --l->pieces)
+        return;
+    guest_return(l->guest, l->at, l->seq);
+    guest_drop(l->guest);
+    free(l);
+}
+
 static void free_pieces(struct objects *all, struct piece **list)
 {
     while (*list) {
         struct piece *p = *list;
         *list = p->next;
-        if (p->guest) {
-            guest_return(p->guest, p->at, p->seq);
-            guest_drop(p->guest);
+        if (p->loan)
             all->buffered_bytes -= p->len;
-        }
+        give_back(p->loan);
         release(all, p->parcel);
         free(p);
     }
@@ -167,14 +191,6 @@ static void prepare_commit(const struct object *o, struct store_commit *c)
                                .kind = kind < 0 ? DIGEST_NONE : (enum digest_kind)kind};
 }
 
-/* Back to its owner as soon as it is read. What the owner took back meanwhile may have been
- * overwritten while we read: it is not what was fetched, then. */
-static void end_loan(struct object *o, const struct piece *p)
-{
-    o->recalled |= !guest_holds(p->guest, p->at, p->seq);
-    guest_return(p->guest, p->at, p->seq);
-}
-
 static void run(struct job *job)
 {
     struct object *o = (struct object *)job;
@@ -185,8 +201,9 @@ static void run(struct job *job)
     for (struct piece *p = o->writing; p && !o->err; p = p->next) {
         if (p->len && (FAULT_FAILS("uploader.write") || ops->write(o->handle, p->bytes, p->len)))
             o->err = errno ? errno : EIO;
-        if (p->guest)
-            end_loan(o, p);
+        /* What its owner took back may have been overwritten while we read it. */
+        if (p->loan && !guest_holds(p->loan->guest, p->loan->at, p->loan->seq))
+            o->recalled = true;
     }
     if (o->err && o->handle && ops->explain)
         ops->explain(o->handle, &o->result);
@@ -468,18 +485,15 @@ static const char *wrong(const struct object *o, const struct msg_chunk *c, uint
 }
 
 static void add_piece(struct object *o, struct parcel *parcel, const struct msg_chunk *c,
-                      struct guest *guest)
+                      struct loan *loan)
 {
     assert(o->d == c->d && !o->refused);
     struct piece *p = malloc(sizeof *p);
     if (!p)
         say_die(EXIT_TEMP, "out of memory");
-    *p = (struct piece){.parcel = parcel, .bytes = c->bytes, .len = c->len};
-    if (c->seq) {
-        p->guest = guest;
-        p->at = c->at;
-        p->seq = c->seq;
-        guest_hold(guest);
+    *p = (struct piece){.parcel = parcel, .loan = loan, .bytes = c->bytes, .len = c->len};
+    if (loan) {
+        loan->pieces++;
         o->all->buffered_bytes += c->len;
     }
     parcel->pieces++;
@@ -487,9 +501,8 @@ static void add_piece(struct object *o, struct parcel *parcel, const struct msg_
     o->pieces_end = &p->next;
 }
 
-/* Whether it was kept. */
-static bool take_chunk(struct objects *all, struct parcel *parcel, const struct msg_chunk *c,
-                       uint64_t from, struct guest *guest)
+static void take_chunk(struct objects *all, struct parcel *parcel, const struct msg_chunk *c,
+                       uint64_t from, struct loan *loan)
 {
     struct object *o = find(all, c->d);
     const char *why = NULL;
@@ -520,11 +533,9 @@ static bool take_chunk(struct objects *all, struct parcel *parcel, const struct 
             o->last = (struct last){c->response_code, c->time_us, copy_text(c->url_effective),
                                     copy_text(c->digest)};
         }
-        add_piece(o, parcel, c, guest);
+        add_piece(o, parcel, c, loan);
         hand_in(o);
-        return true;
     }
-    return false;
 }
 
 void objects_chunks(struct objects *all, struct frame *f, const struct msg *m, struct guest *guest)
@@ -536,16 +547,20 @@ void objects_chunks(struct objects *all, struct frame *f, const struct msg *m, s
     wire_move(&parcel->frame, f);
     parcel->pieces = 1; /* ours */
     all->buffered_bytes += parcel->frame.len;
+    struct loan *loan = NULL;
     for (uint32_t i = 0; i < m->chunks.items.count; i++) {
         struct msg_chunk c = m->chunks.items.v[i];
         if (!c.seq)
             c.bytes = parcel->frame.data + (c.bytes - before);
         else if (guest)
             c.bytes = guest_bytes(guest, c.at, c.len, c.seq);
-        bool lent = c.seq && c.bytes;
-        if (!take_chunk(all, parcel, &c, m->from, guest) && lent)
-            guest_return(guest, c.at, c.seq);
+        if (c.seq && c.bytes && (!loan || loan->seq != c.seq)) {
+            give_back(loan);
+            loan = borrow(guest, &c);
+        }
+        take_chunk(all, parcel, &c, m->from, c.seq && c.bytes ? loan : NULL);
     }
+    give_back(loan);
     release(all, parcel);
 }
 

@@ -113,8 +113,8 @@ check:
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inline-suppr \
 	    --suppress=missingIncludeSystem --include=/usr/include/uthash.h \
 	    --include=/usr/include/utlist.h --suppress='*:/usr/include/*' \
-	    --suppress=uninitvar --suppress=toomanyconfigs -I. lib feeder fetcher uploader
-	shellcheck scripts/* bench/bench docs/model/run .ci/run tests/e2e/helpers.bash \
+	    --suppress=uninitvar --suppress=toomanyconfigs -I. lib feeder fetcher uploader bench
+	shellcheck scripts/* docs/model/run .ci/run tests/e2e/helpers.bash \
 	    tests/e2e/journal.bash tests/e2e/fault-case tests/power/machine tests/power/try
 	scripts/arrows
 
@@ -148,8 +148,24 @@ fuzz-%: build-fuzz/fuzz_%
 
 test: unit e2e
 
-bench: all
-	bench/bench
+$B/bench/null_fetcher: $B/bench/null_fetcher.o $(LIB)
+$B/bench/null_fetcher: LIBS = -lzmq -lmsgpackc -lxxhash
+$B/bench/bare_libcurl: $B/bench/bare_libcurl.o
+$B/bench/bare_libcurl: LIBS = -lcurl
+
+$B/bench/%: $B/bench/%.o
+	@mkdir -p $(@D)
+	$(CC) $(LD_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
+
+BENCHES := all $B/bench/null_fetcher $B/bench/bare_libcurl
+bench: $(BENCHES)
+	scripts/install-deps --bench
+	bench/bench --out bench/RESULTS.md
+
+# That the benches run, at sizes that say nothing.
+bench-smoke: $(BENCHES)
+	scripts/install-deps --bench
+	bench/bench --smoke
 
 run: all
 	scripts/run
@@ -161,6 +177,6 @@ install: all
 clean:
 	rm -rf build build-san build-faults build-faults-san build-fuzz
 
-.PHONY: all unit faults e2e chaos torture torture-all soak sanitize check model fuzz test bench run install clean
+.PHONY: all unit faults e2e chaos torture torture-all soak sanitize check model fuzz test bench bench-smoke run install clean
 .SECONDARY:
 -include $(shell find $B build-fuzz -name '*.d' 2>/dev/null)

@@ -146,6 +146,12 @@ test: unit e2e
 
 bench: all
 	bench/bench
+	bench/techniques
+
+# That the benches run, at sizes that say nothing.
+bench-smoke: all
+	ROUNDS=1 WORKS=4k:200:4096 TOOLS="curl sluice aiohttp" bench/bench
+	bench/techniques --smoke
 
 run: all
 	scripts/run
@@ -157,6 +163,6 @@ install: all
 clean:
 	rm -rf build build-san build-faults build-faults-san build-fuzz
 
-.PHONY: all unit faults e2e chaos torture torture-all soak sanitize check model fuzz test bench run install clean
+.PHONY: all unit faults e2e chaos torture torture-all soak sanitize check model fuzz test bench bench-smoke run install clean
 .SECONDARY:
 -include $(shell find $B build-fuzz -name '*.d' 2>/dev/null)

@@ -166,6 +166,12 @@ bench: $(BENCHES)
 bench-smoke: $(BENCHES)
 	scripts/install-deps --bench
 	bench/bench --smoke
+	bench/techniques --smoke
+
+# The figures and plots of docs/techniques.md: a quarter of an hour.
+bench-techniques: all
+	scripts/install-deps --bench
+	bench/techniques --out docs/techniques
 
 run: all
 	scripts/run
@@ -177,6 +183,6 @@ install: all
 clean:
 	rm -rf build build-san build-faults build-faults-san build-fuzz
 
-.PHONY: all unit faults e2e chaos torture torture-all soak sanitize check model fuzz test bench bench-smoke run install clean
+.PHONY: all unit faults e2e chaos torture torture-all soak sanitize check model fuzz test bench bench-smoke bench-techniques run install clean
 .SECONDARY:
 -include $(shell find $B build-fuzz -name '*.d' 2>/dev/null)

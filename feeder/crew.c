@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,8 @@ void crew_open(struct crew *c, struct loop *loop, struct window *w, const char *
                int64_t lease_ms, const uint8_t run[ID_RUN_BYTES], uint64_t epoch)
 {
     *c = (struct crew){.loop = loop, .window = w, .lease_ms = lease_ms, .epoch = epoch,
-                       .next_n = 1, .out = buf_make(MSG_HEAD_MOST)};
+                       .next_n = 1, .out = buf_make(MSG_HEAD_MOST), .heeds_room = true,
+                       .newcomer_most = UINT_MAX};
     c->beat_ms = lease_ms / 10 > 0 ? lease_ms / 10 : 1;
     c->id = id_member();
     memcpy(c->run, run, sizeof c->run);
@@ -82,11 +84,16 @@ const struct member *crew_member(const struct crew *c, uint64_t id)
     return find(c, id);
 }
 
+bool crew_stays(const struct member *m)
+{
+    return !m->leaving && !m->refused && m->on_our_run;
+}
+
 static void count_stayers(struct crew *c)
 {
     c->fetchers = c->uploaders = 0;
     for (struct member *m = c->members; m; m = m->hh.next)
-        if (!m->leaving && !m->refused && m->on_our_run)
+        if (crew_stays(m))
             *(m->fetcher ? &c->fetchers : &c->uploaders) += 1;
 }
 
@@ -140,6 +147,7 @@ static struct member *add_member(struct crew *c, const struct msg *beat)
     m->fetcher = b->role.len == 7 && memcmp(b->role.s, "fetcher", 7) == 0;
     m->heads = b->heads;
     skip_older(m, b->oldest);
+    m->most = c->newcomer_most;
     m->mark_moved_ms = c->patience.now_ms;
     m->wire = wire_open(WIRE_TO_INBOX, inbox, (struct wire_limits){TASKS_HWM, MSG_HEAD_MOST});
     if (!m->wire || loop_watch(c->loop, wire_fd(m->wire), LOOP_READ, wake, m)) {
@@ -240,6 +248,7 @@ static struct task *claim(struct crew *c, struct member *m, uint64_t d, uint64_t
     t->fetcher = m->fetcher ? m : NULL;
     if (m->fetcher) {
         DL_PREPEND(m->tasks, t);
+        m->given++;
         m->suspects += crew_suspects(t);
     }
     say(SAY_DEBUG, "line %llu: %s has it still", (unsigned long long)task, m->name);
@@ -499,13 +508,21 @@ bool crew_suspects(const struct task *t)
     return t->losses >= CREW_SUSPECT_LOSSES;
 }
 
+/* Tasks that it may be given now. */
+static uint64_t credit_of(const struct crew *c, const struct member *m)
+{
+    uint64_t room = m->room > m->unread ? m->room - m->unread : 0;
+    uint64_t left = m->most > m->given ? m->most - m->given : 0;
+    return c->heeds_room && room < left ? room : left;
+}
+
 struct member *crew_free_fetcher(struct crew *c, bool suspect, uint64_t *most)
 {
     struct member *best = NULL;
     int64_t now = clock_ms();
     *most = 0;
     for (struct member *m = c->members; m; m = m->hh.next) {
-        uint64_t credit = m->room > m->unread ? m->room - m->unread : 0;
+        uint64_t credit = credit_of(c, m);
         if (m->fetcher && !m->leaving && m->on_our_run && credit > *most && mark_moves(c, m) &&
             now - m->shut_ms >= SOON_MS && !(suspect && m->suspects)) {
             best = m;
@@ -520,7 +537,7 @@ bool crew_send_tasks(struct crew *c, struct member *m, struct task *const *ts, u
     struct msg msg = {.kind = MSG_TASKS};
     struct msg_task items[CREW_TASKS];
     uint64_t n = c->next_n;
-    assert(count <= CREW_TASKS && m->unread + count <= m->room);
+    assert(count <= CREW_TASKS && count <= credit_of(c, m));
     assert(c->next_d >> 40 == c->epoch); /* d rises from feeder to feeder, and is never used twice */
     for (uint32_t i = 0; i < count; i++)
         items[i] = (struct msg_task){c->next_d + i, ts[i]->id,
@@ -543,6 +560,7 @@ bool crew_send_tasks(struct crew *c, struct member *m, struct task *const *ts, u
         m->suspects += crew_suspects(t);
     }
     m->unread += count;
+    m->given += count;
     return true;
 }
 
@@ -552,6 +570,7 @@ void crew_forget_task(struct task *t)
     if (!m)
         return;
     DL_DELETE(m->tasks, t);
+    m->given--;
     if (t->n > m->mark)
         m->unread--;
     if (crew_suspects(t) && m->suspects)

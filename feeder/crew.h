@@ -15,7 +15,13 @@
 #include "lib/place.h"
 #include "lib/wire.h"
 
-enum { CREW_MOST = 8192, CREW_NAME = 96, CREW_GONE_KEPT = 64, CREW_TASKS = 32 };
+enum {
+    CREW_MOST = 8192,
+    CREW_NAME = 96,
+    CREW_GONE_KEPT = 64,
+    CREW_TASKS = 32,
+    CREW_HELD_MOST = 1000000, /* of one fetcher: its beats have to name them */
+};
 
 /* One worker. */
 struct member {
@@ -40,6 +46,8 @@ struct member {
     uint64_t room;             /* tasks it could take beyond those it holds, as of mark */
     int64_t shut_ms;           /* clock; when its wire last took no tasks */
     struct task *tasks;        /* given to it, in order of n */
+    unsigned given;            /* how many these are */
+    unsigned most;             /* and may be, by --pace */
     unsigned unread;           /* of them, those above mark */
     unsigned suspects;         /* of them, suspects */
     /* an uploader */
@@ -62,6 +70,8 @@ struct crew {
     struct patience patience;
     struct member *members;         /* by id; owned */
     unsigned fetchers, uploaders;   /* that stay */
+    bool heeds_room;                /* a fetcher gets no more than it has room for */
+    unsigned newcomer_most;         /* a member's `most` when it joins */
     char dest[PLACE_MAX];           /* of the run: the first uploader's; "" before */
     uint64_t gone[CREW_GONE_KEPT];  /* uploaders that left or fell silent, a ring */
     unsigned gone_count;
@@ -91,6 +101,8 @@ void crew_covered(struct crew *c, uint64_t made, uint64_t written);
 /* Whether to wait still for what workers hold of an earlier epoch: nothing is to be handed out. */
 bool crew_is_claiming(const struct crew *c);
 
+/* Takes part in this run, and neither leaves nor was refused. */
+bool crew_stays(const struct member *m);
 /* The fetcher with the most credit (*credit tasks), NULL if none has any. `suspect`: one without
  * a suspect. */
 struct member *crew_free_fetcher(struct crew *c, bool suspect, uint64_t *credit);

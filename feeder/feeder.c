@@ -15,6 +15,7 @@
 #include "feeder/journal.h"
 #include "feeder/manifest.h"
 #include "feeder/options.h"
+#include "feeder/pace.h"
 #include "feeder/progress.h"
 #include "feeder/window.h"
 #include "lib/fault.h"
@@ -24,6 +25,7 @@
 
 enum {
     LINES_A_TURN = 2000,
+    DISPATCH_MS = 5,       /* of a turn */
     FLUSH_BYTES = 32768,   /* the manifest is written when so much has come together, */
     FLUSH_MS = 100,        /* or so long ago the oldest line of it */
     GOODBYE_MS = 5000,     /* for the workers to hear that the run is over */
@@ -41,12 +43,14 @@ struct feeder {
     struct crew crew;
     struct manifest manifest;
     struct custody custody;
+    struct pace pace;
     struct journal journal;
     struct progress progress;
     int stop_fd;
     int asked;              /* how often to stop */
     bool list_ended, list_broken, manifest_lost;
     bool watching_list;
+    bool dispatching;       /* there was no time for all that could have gone */
     int64_t over_until_ms;  /* clock; 0: the run is not over */
     int64_t started_ms;     /* clock */
     int64_t lonely_since_ms, lonely_said_ms;
@@ -64,7 +68,7 @@ static struct journal_of saved(struct feeder *f)
 
 static bool room_for_lines(const struct feeder *f)
 {
-    return f->window.size + manifest_pending(&f->manifest) < f->window.most;
+    return (uint64_t)f->window.size + manifest_pending(&f->manifest) < f->window.most;
 }
 
 static void on_list(void *arg, int fd, int ready)
@@ -117,13 +121,14 @@ static void read_list(struct feeder *f)
     watch_list(f, got == 0 && !f->list_ended && !f->asked && room_for_lines(f));
 }
 
-/* The head of the ready queue, as far as it goes in one message. A suspect goes alone, and a
- * short list is spread over all fetchers. */
-static uint32_t pick_tasks(const struct feeder *f, uint64_t credit, struct task **ts)
+/* The head of the ready queue, as far as it may go (`pace`) in one message. A suspect goes alone,
+ * and a few are spread over all fetchers. */
+static uint32_t pick_tasks(const struct feeder *f, uint64_t pace, uint64_t credit,
+                           struct task **ts)
 {
     const struct window *w = &f->window;
     uint64_t ready = w->size - w->waiting - w->in_flight;
-    uint64_t most = ready / (f->crew.fetchers + 1) + 1;
+    uint64_t most = (ready < pace ? ready : pace) / (f->crew.fetchers + 1) + 1;
     uint32_t count = 0;
     if (most > credit)
         most = credit;
@@ -141,17 +146,23 @@ static uint32_t pick_tasks(const struct feeder *f, uint64_t credit, struct task 
 
 static void dispatch(struct feeder *f)
 {
+    int64_t until_ms = clock_ms() + DISPATCH_MS;
     window_wake(&f->window, clock_ms());
+    f->dispatching = false;
     if (f->asked || f->over_until_ms || !f->crew.uploaders || crew_is_claiming(&f->crew) ||
         !journal_has_dest(&f->journal, f->crew.dest))
         return;
-    while (f->window.ready) {
+    while (f->window.ready && !f->dispatching) {
         struct task *ts[CREW_TASKS];
-        uint64_t credit;
+        uint64_t credit, most = pace_now(&f->pace, f->list_ended);
+        if (!most)
+            return;
         struct member *m = crew_free_fetcher(&f->crew, crew_suspects(f->window.ready), &credit);
         if (!m)
             return;
-        crew_send_tasks(&f->crew, m, ts, pick_tasks(f, credit, ts)); /* if not: another takes them */
+        if (crew_send_tasks(&f->crew, m, ts, pick_tasks(f, most, credit, ts)))
+            pace_sent(&f->pace); /* if not: another takes them */
+        f->dispatching = clock_ms() >= until_ms;
     }
 }
 
@@ -270,9 +281,12 @@ static bool finished(struct feeder *f)
 static void wait_for_news(struct feeder *f)
 {
     int64_t sleep_ms = crew_sleep_ms(&f->crew), now = clock_ms();
-    bool can_read = !f->list_ended && !f->asked && room_for_lines(f) && !f->watching_list;
-    if (can_read)
+    bool can_go_on = f->dispatching ||
+                     (!f->list_ended && !f->asked && room_for_lines(f) && !f->watching_list);
+    if (can_go_on)
         sleep_ms = 0;
+    if (pace_sleep_ms(&f->pace) < sleep_ms)
+        sleep_ms = pace_sleep_ms(&f->pace);
     if (manifest_pending(&f->manifest)) {
         int64_t due_ms = f->manifest.lines.oldest_ms + FLUSH_MS;
         if (due_ms < f->try_again_ms)
@@ -280,7 +294,7 @@ static void wait_for_news(struct feeder *f)
         if (due_ms - now < sleep_ms)
             sleep_ms = due_ms - now;
         if (sleep_ms < 1)
-            sleep_ms = can_read ? 0 : 1;
+            sleep_ms = can_go_on ? 0 : 1;
     }
     if (journal_sleep_ms(&f->journal) < sleep_ms)
         sleep_ms = journal_sleep_ms(&f->journal);
@@ -315,6 +329,7 @@ static void open_run(struct feeder *f, const char *at)
         manifest_open(&f->manifest, STDOUT_FILENO, -1, joblog);
     }
     crew_open(&f->crew, f->loop, &f->window, at, settings.lease_ms, run, epoch);
+    pace_open(&f->pace, &settings.pace_rule, &f->window, &f->crew);
     memcpy(f->crew.dest, f->journal.dest, sizeof f->crew.dest);
     f->list_ended = f->journal.finished;
     if (f->journal.finished)
@@ -390,6 +405,8 @@ static int close_all(struct feeder *f)
         f->manifest.ledger.open = f->window.size;
     if (!journal_close(&f->journal, &of, complete) && !f->manifest_lost)
         f->manifest_lost = true; /* said */
+    if (settings.pace)
+        say(SAY_INFO, "--pace %s: at most %u in flight", settings.pace, f->window.peak_in_flight);
     int status = status_of(f);
     loop_unwatch(f->loop, wire_fd(f->crew.inbox));
     crew_close(&f->crew); /* first: its members have tasks of the window */

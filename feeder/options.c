@@ -29,6 +29,9 @@ static const struct opt options[] = {
      "append GNU parallel's nine columns for each settled line"},
     {"window", 0, "N", OPT_INT, &settings.window, 1, 1000000,
      "tasks read and not settled, at most (10000)"},
+    {"pace", 0, "RULE", OPT_TEXT, &settings.pace, 0, 0,
+     "unbounded, sleep:PAUSE, batch:N, semaphore:N, pool:N or queue: when the next is handed out "
+     "(queue)"},
     {"retry", 0, "N", OPT_INT, &settings.retry, 0, 1000,
      "tries after the first, for what may pass (3)"},
     {"retry-delay", 0, "S", OPT_SECONDS, &settings.retry_delay_ms, 0, 3600000,
@@ -77,6 +80,7 @@ static void check_classes(const char *names)
 static void check_options(int lists)
 {
     struct stat a, b;
+    char why[256];
     bool json = strcmp(settings.log_format, "json") == 0;
     if (!json && strcmp(settings.log_format, "text"))
         say_die(EXIT_USAGE, "--log-format: '%s' is neither text nor json", settings.log_format);
@@ -86,6 +90,8 @@ static void check_options(int lists)
     if (!settings.retry_failed && *settings.classes)
         say_die(EXIT_USAGE, "--class goes with --retry-failed");
     check_classes(settings.classes);
+    if (settings.pace && pace_read(&settings.pace_rule, settings.pace, why, sizeof why))
+        say_die(EXIT_USAGE, "--pace: '%.100s' %s", settings.pace, why);
     if (settings.retry_failed && settings.journal && !stat(settings.retry_failed, &a) &&
         !stat(settings.journal, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
         say_die(EXIT_USAGE, "--retry-failed: '%s' is this run's own journal: give the new run "

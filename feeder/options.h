@@ -7,11 +7,13 @@
 #include <stdint.h>
 
 #include "feeder/input.h"
+#include "feeder/pace.h"
 
 struct settings {
-    const char *at, *log_format, *journal, *joblog, *retry_failed, *classes;
+    const char *at, *log_format, *journal, *joblog, *retry_failed, *classes, *pace;
     bool insecure, quiet, verbose;
     int64_t ready_fd, window, retry, retry_delay_ms, lease_ms, stats_ms;
+    struct pace_rule pace_rule;   /* of --pace; the default is all zeros */
 };
 
 extern struct settings settings;  /* fixed after options_read() */

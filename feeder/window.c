@@ -48,6 +48,7 @@ void window_settle(struct window *w, struct task *t)
     leave(w, t);
     HASH_DELETE(by_id, w->by_id, t);
     w->size--;
+    w->begun -= t->d != 0;
     free(t);
 }
 
@@ -76,10 +77,13 @@ void window_fly(struct window *w, struct task *t, uint64_t d)
 {
     assert(t->state == TASK_READY && d > t->d);
     leave(w, t);
+    w->begun += t->d == 0;
+    w->begun_ever += t->d == 0;
     t->state = TASK_IN_FLIGHT;
     t->d = d;
     HASH_ADD(by_d, w->by_d, d, sizeof t->d, t);
-    w->in_flight++;
+    if (++w->in_flight > w->peak_in_flight)
+        w->peak_in_flight = w->in_flight;
 }
 
 void window_land(struct window *w, struct task *t)
@@ -113,7 +117,7 @@ void window_wake(struct window *w, int64_t now_ms)
         if (t->due_ms <= now_ms) {
             leave(w, t);
             t->state = TASK_READY;
-            DL_APPEND(w->ready, t);
+            DL_PREPEND(w->ready, t);
         } else if (t->due_ms < w->next_due_ms) {
             w->next_due_ms = t->due_ms;
         }

@@ -34,9 +34,12 @@ struct task {
 
 struct window {
     struct task *by_id, *by_d;  /* owned; by_d: those in flight */
-    struct task *ready;         /* queue, head first */
+    struct task *ready;         /* queue, head first: those that have begun, then the others */
     unsigned size, most;
     unsigned waiting, in_flight;
+    unsigned begun;             /* handed out once, at least: in flight, waiting, some ready */
+    uint64_t begun_ever;        /* those that were settled since, too */
+    unsigned peak_in_flight;
     int64_t next_due_ms;        /* no task that waits is due before */
 };
 
@@ -57,6 +60,6 @@ void window_fly(struct window *w, struct task *t, uint64_t d);    /* ready -> in
 void window_land(struct window *w, struct task *t);               /* in flight -> ready, at the head */
 void window_wait(struct window *w, struct task *t, int64_t due_ms); /* in flight -> waiting */
 
-/* Makes ready what is due. */
+/* Makes ready what is due, ahead of what has not begun: its time has come. */
 void window_wake(struct window *w, int64_t now_ms);
 #endif

@@ -19,7 +19,10 @@
 #include "lib/worker.h"
 #include "lib/xfer.h"
 
-enum { LIST_MOST = 100000 };
+enum {
+    LIST_MOST = MSG_LIST_MOST,
+    LONG_LIST = 10000,   /* in a beat; so long a one goes once a beat only */
+};
 
 static struct {
     int64_t parallel, chunk_bytes, hwm, max_bytes;
@@ -80,6 +83,7 @@ struct fetcher {
     struct guard guard;
     int stop_fd;
     uint64_t held[LIST_MOST], held_tasks[LIST_MOST];  /* a beat's lists */
+    int64_t long_until_ms;  /* clock; no list before: the last one was long */
 };
 
 /* The worker's role. */
@@ -107,6 +111,18 @@ static void on_reset(void *arg)
     xfers_want_heads(f->xfers, outlets_want_heads(&f->outlets));
 }
 
+/* A lease is ten beats: of thousands it is enough to say once a beat that we have them. */
+static uint32_t list_held(struct fetcher *f)
+{
+    int64_t beat_ms = worker_beat_ms(f->worker);
+    if (clock_ms() < f->long_until_ms)
+        return 0;
+    uint32_t count = transfers_list(&f->transfers, 3 * beat_ms, f->held, f->held_tasks, LIST_MOST);
+    if (count >= LONG_LIST)
+        f->long_until_ms = clock_ms() + beat_ms;
+    return count;
+}
+
 static void fill_beat(void *arg, struct msg_beat *b)
 {
     struct fetcher *f = arg;
@@ -115,8 +131,7 @@ static void fill_beat(void *arg, struct msg_beat *b)
     b->room = worker_leaving(f->worker) || room < 0 ? 0 : (uint64_t)room;
     b->held.v = f->held;
     b->held_tasks.v = f->held_tasks;
-    b->held.count = b->held_tasks.count = transfers_list(ts, 3 * worker_beat_ms(f->worker), f->held,
-                                                         f->held_tasks, LIST_MOST);
+    b->held.count = b->held_tasks.count = list_held(f);
     ts->freed = 0;
 }
 

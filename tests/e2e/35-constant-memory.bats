@@ -64,3 +64,30 @@ run_to_end() {
     key=$(jq -r "select(.size_download == $large) | .key" manifest)
     "$BIN/origin" --print "/-/bytes/$large/large" | cmp - "out/$key"
 }
+
+# feeder_alone LINES: the feeder's peak RSS in kB, with a fetcher that fails every task at once.
+feeder_alone() {
+    start_uploader null:
+    "$BIN/../bench/null_fetcher" -q --at "$AT" 3>&- & PIDS+=($!)
+    seq -f 'http://127.0.0.1:9/a/path/of/some/length/%.0f' "$1" | {
+        "$BIN/feeder" -q --at "$AT" > manifest 2> feeder.log 3>&- & local feeder=$! peak rss
+        while kill -0 $feeder 2>/dev/null; do
+            rss=$(awk '/VmHWM/ {print $2}' /proc/$feeder/status 2>/dev/null) || rss=
+            peak=${rss:-$peak}
+            read -rt 0.05 <> <(:) || :
+        done
+        echo "$peak"
+    }
+    grep -q "^feeder: $1 fed = 0 delivered + $1 failed + 0 open" feeder.log
+}
+
+@test "ten times the lines, the same memory in the feeder" {
+    [[ $BIN != *san* ]] || skip "the address sanitizer keeps what was freed"
+    local many=${LINES_LONG:-1000000} few_kb many_kb began=$EPOCHREALTIME
+    few_kb=$(feeder_alone $((many / 10)))
+    many_kb=$(feeder_alone "$many")
+    [ "$(wc -l < manifest)" -eq "$many" ]
+    echo "# few: $few_kb kB, $many lines: $many_kb kB, both in" \
+        "$(((${EPOCHREALTIME/./} - ${began/./}) / 1000)) ms" >&3
+    [ $((many_kb * 100)) -le $((few_kb * 110)) ]
+}

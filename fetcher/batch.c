@@ -66,7 +66,7 @@ void batch_add(struct batch *b, const struct msg_chunk *c, const void *body)
 
 bool batch_is_full(const struct batch *b)
 {
-    return b->bodies_len + b->lent >= BATCH_FULL || b->count == BATCH_ITEMS;
+    return b->bodies_len >= BATCH_FULL || b->lent >= BATCH_LENT_FULL || b->count == BATCH_ITEMS;
 }
 
 void batch_lend(struct batch *b, uint64_t seq, uint64_t at)

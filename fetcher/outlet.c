@@ -318,7 +318,7 @@ static uint64_t add_to_batch(struct outlets *os, struct outlet *o, const struct 
     if (o->batch.count == 1)
         begin_batch(os, o);
     uint64_t n = o->batch_n;
-    if (batch_is_full(&o->batch) || !(c->first && c->last))
+    if (batch_is_full(&o->batch))
         flush(os, o);
     return n;
 }

@@ -2,6 +2,13 @@
 bats_require_minimum_version 1.5.0
 load helpers
 
+# Lines that the endless list has had to give; the file is empty for a moment, each time.
+count_written() {
+    local count=
+    until [ -n "$count" ]; do count=$(cat written); done
+    echo "$count"
+}
+
 @test "without workers the feeder stops reading: an endless list stays bounded" {
     mkfifo list
     (i=0; while echo "http://127.0.0.1:9/$((i++))" 2>/dev/null; do echo $i > written; done) > list 3>&- &
@@ -9,9 +16,7 @@ load helpers
     "$BIN/feeder" --at "$AT" --window 500 < list > manifest 2> feeder.log 3>&- & local feeder=$!
     PIDS+=($feeder)
     until_true 15 grep -q 'waiting for an uploader' feeder.log
-    local count=
-    until [ -n "$count" ]; do count=$(cat written); done # it is empty for a moment, each time
-    [ "$count" -lt 10000 ]
+    [ "$(count_written)" -lt 10000 ]
     grep -q 'waiting for a fetcher' feeder.log
     kill -INT $feeder
     local status=0
@@ -22,6 +27,10 @@ load helpers
 
 # Peak memory of a process, in kB.
 peak() { awk '/VmHWM/ {print $2}' "/proc/$1/status"; }
+
+# Memory of a process that is not somebody else's too, in kB: block by block an uploader comes to see
+# all that the fetchers share.
+own() { awk '/RssAnon|RssFile/ {kb += $2} END {print kb}' "/proc/$1/status"; }
 
 @test "a store of 1 MB/s under a fast origin: everything waits for it, memory stays flat" {
     [[ $BIN != *san* ]] || skip "a preloaded library and the address sanitizer do not mix"
@@ -39,19 +48,22 @@ peak() { awk '/VmHWM/ {print $2}' "/proc/$1/status"; }
     until_true 20 lines_at_least 800 manifest
     local lines read began=$EPOCHREALTIME before=() after=()
     lines=$(wc -l < manifest)
-    for pid in $feeder $first $FETCHER $UPLOADER; do before+=("$(peak "$pid")"); done
+    for pid in $feeder $first $FETCHER; do before+=("$(peak "$pid")"); done
+    before+=("$(own "$UPLOADER")")
     sleep 6
     lines=$(($(wc -l < manifest) - lines))
-    read=$(cat written)
+    read=$(count_written)
     local ms=$(((${EPOCHREALTIME/./} - ${began/./}) / 1000)) i
     echo "# $((lines * 4096 / ms)) kB/s stored, $read lines written, $(wc -l < manifest) settled" >&3
     [ $((lines * 4096 / ms)) -le 1100 ]
     [ $((lines * 4096 / ms)) -ge 500 ]
     # window + what a pipe and the feeder's read buffer hold
     [ "$read" -lt $(($(wc -l < manifest) + 2000 + 6000)) ]
-    for pid in $feeder $first $FETCHER $UPLOADER; do after+=("$(peak "$pid")"); done
+    for pid in $feeder $first $FETCHER; do after+=("$(peak "$pid")"); done
+    after+=("$(own "$UPLOADER")")
     echo "# peak kB of feeder, fetchers, uploader: ${before[*]}, then ${after[*]}" >&3
-    for i in 0 1 2 3; do [ "${after[i]}" -le $((before[i] + 2048)) ]; done
+    # 2,000 bodies are on their way, 8 MB: where they stand may change
+    for i in 0 1 2 3; do [ "${after[i]}" -le $((before[i] + 8000)) ]; done
     kill -INT $feeder
     local status=0
     wait $feeder || status=$?

@@ -11,18 +11,20 @@ void sample_names(const char *key, struct sample_names *out)
 {
     const char *slash = strrchr(key, '/'), *last = slash ? slash + 1 : key;
     const char *dot = strrchr(last, '.'), *end = dot ? dot : key + strlen(key);
-    char *to = out->facts;
+    size_t n = 0;
     for (const char *c = key; c < end; c++)
-        if (*c == '.')
-            to = (char *)memcpy(to, "%2E", 3) + 3;
-        else
-            *to++ = *c;
-    *to = '\0';
+        if (*c == '.') {
+            memcpy(out->facts + n, "%2E", 3);
+            n += 3;
+        } else {
+            out->facts[n++] = *c;
+        }
+    out->facts[n] = '\0';
     const char *kind = dot && dot[1] ? dot + 1 : "bin";
     if (strcasecmp(kind, "json") == 0)
         kind = "body.json";
-    snprintf(out->body, sizeof out->body, "%.*s.%s", (int)(to - out->facts), out->facts, kind);
-    memcpy(to, ".json", 6);
+    snprintf(out->body, sizeof out->body, "%.*s.%s", (int)n, out->facts, kind);
+    memcpy(out->facts + n, ".json", 6);
 }
 
 static void text_field(struct buf *b, const char *name, const char *text)

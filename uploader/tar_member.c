@@ -15,7 +15,7 @@ struct tar {
     int fd;                  /* borrowed */
     enum tar_pack pack;
     uint64_t at;
-    int err;                 /* errno of the write that failed */
+    int err;                 /* errno of what has failed; from then on nothing is written */
     struct archive *members; /* makes members of bodies; its output goes to put_tar() */
     struct archive *frame;   /* packs that; its output goes to put_file(). NULL: none is open */
     size_t fill;
@@ -29,7 +29,8 @@ const char *tar_extension(enum tar_pack pack)
     return extensions[pack];
 }
 
-/* The way down: members, frame, buffer, file. */
+/* The way down: members, frame, buffer, file. libarchive hears of no failure: it would not free
+ * all of an archive that has failed. */
 
 static int write_out(struct tar *t)
 {
@@ -52,16 +53,15 @@ static la_ssize_t put_file(struct archive *a, void *arg, const void *data, size_
 {
     struct tar *t = arg;
     const char *from = data;
-    for (size_t left = len; left;) {
+    (void)a;
+    for (size_t left = len; left && !t->err;) {
         size_t n = BUFFER_BYTES - t->fill < left ? BUFFER_BYTES - t->fill : left;
         memcpy(t->buffer + t->fill, from, n);
         t->fill += n;
         from += n;
         left -= n;
-        if (t->fill == BUFFER_BYTES && write_out(t)) {
-            archive_set_error(a, t->err, "write");
-            return -1;
-        }
+        if (t->fill == BUFFER_BYTES)
+            write_out(t);
     }
     return (la_ssize_t)len;
 }
@@ -103,16 +103,15 @@ static la_ssize_t put_tar(struct archive *a, void *arg, const void *data, size_t
     t->at += len;
     if (t->pack == TAR_PLAIN)
         return put_file(a, t, data, len);
-    if ((!t->frame && begin_frame(t)) || archive_write_data(t->frame, data, len) != (la_ssize_t)len) {
-        archive_set_error(a, t->err ? t->err : ENOMEM, "packing");
-        return -1;
-    }
+    if (!t->err && ((!t->frame && begin_frame(t)) ||
+                    archive_write_data(t->frame, data, len) != (la_ssize_t)len))
+        t->err = ENOMEM; /* what else it may lack */
     return (la_ssize_t)len;
 }
 
 static int failed(const struct tar *t)
 {
-    errno = t->err ? t->err : ENOMEM; /* what else libarchive may lack */
+    errno = t->err ? t->err : ENOMEM;
     return -1;
 }
 
@@ -134,17 +133,14 @@ struct tar *tar_open(int fd, enum tar_pack pack, uint64_t at)
     return NULL;
 }
 
-/* Freed, an archive that has not failed would be finished first. */
+/* An archive is finished when it is freed; nobody listens. */
 void tar_close(struct tar *t)
 {
     if (!t)
         return;
-    if (t->members) {
-        archive_write_fail(t->members);
+    t->err = t->err ? t->err : ECANCELED;
+    if (t->members)
         archive_write_free(t->members);
-    }
-    if (t->frame)
-        archive_write_fail(t->frame);
     free_frame(t);
     free(t);
 }
@@ -182,26 +178,26 @@ int tar_add_spool(struct tar *t, const char *name, int64_t mtime_s, struct spool
     for (uint64_t at = 0; (n = spool_read(body, at, t->copy, READ_BYTES)) != 0; at += READ_BYTES) {
         if (n < 0)
             t->err = errno;
-        if (n < 0 || add_bytes(t, t->copy, (size_t)n))
+        if (n < 0 || add_bytes(t, t->copy, (size_t)n) || t->err)
             return failed(t);
     }
-    return archive_write_finish_entry(t->members) ? failed(t) : 0;
+    return archive_write_finish_entry(t->members) || t->err ? failed(t) : 0;
 }
 
 int tar_add_text(struct tar *t, const char *name, int64_t mtime_s, const char *text, size_t len)
 {
     if (add_header(t, name, mtime_s, len) || (len && add_bytes(t, text, len)) ||
-        archive_write_finish_entry(t->members))
+        archive_write_finish_entry(t->members) || t->err)
         return failed(t);
     return 0;
 }
 
 int tar_flush(struct tar *t)
 {
-    if (t->frame && archive_write_close(t->frame))
+    if (t->err || (t->frame && archive_write_close(t->frame)))
         return failed(t);
     free_frame(t);
-    return write_out(t) ? failed(t) : 0;
+    return t->err || write_out(t) ? failed(t) : 0;
 }
 
 int tar_finish(struct tar *t)

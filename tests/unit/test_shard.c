@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <errno.h>
 #include <sys/stat.h>
 
 #include "helpers.h"
@@ -210,6 +211,23 @@ static void a_packed_one_torn_by_a_power_cut_is_set_aside(void **state)
     assert_false(is_there("shard-000000.lock"));
 }
 
+static void a_full_disk_is_enospc_whatever_the_packing(void **state)
+{
+    (void)state;
+    int fd = open("/dev/full", O_WRONLY);
+    for (int pack = TAR_PLAIN; pack < TAR_PACKS; pack++) {
+        struct tar *t = tar_open(fd, (enum tar_pack)pack, 0);
+        assert_int_equal(tar_add_text(t, "a.json", 0, "{}\n", 3), 0); /* in the buffer */
+        errno = 0;
+        assert_int_equal(tar_flush(t), -1);
+        assert_int_equal(errno, ENOSPC);
+        assert_int_equal(tar_add_text(t, "b.json", 0, "{}\n", 3), -1);
+        assert_int_equal(errno, ENOSPC);
+        tar_close(t);
+    }
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +236,7 @@ int main(void)
         cmocka_unit_test(one_that_is_empty_leaves_no_trace),
         cmocka_unit_test(wherever_it_was_torn_whole_samples_are_kept),
         cmocka_unit_test(what_was_not_kept_is_undone),
+        cmocka_unit_test(a_full_disk_is_enospc_whatever_the_packing),
         cmocka_unit_test(a_packed_one_torn_by_a_power_cut_is_set_aside),
     };
     if (!mkdtemp(dir) || (all.dir = open(dir, O_RDONLY | O_DIRECTORY)) < 0)

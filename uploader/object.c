@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "lib/fault.h"
 #include "lib/say.h"
 #include "lib/share.h"
 #include "lib/sum.h"
 #include "lib/table.h"
+#include "uploader/facts.h"
 
 /* A message's bytes, kept while a piece of it is needed. The loop's thread counts. */
 struct parcel {
@@ -33,12 +33,6 @@ struct piece {
     const uint8_t *bytes;  /* in the loan, or in the parcel's frame */
     size_t len;
     struct piece *next;
-};
-
-/* What the last chunk says; it becomes facts when the store is done with the chunks before it. */
-struct last {
-    uint64_t response_code, time_us;
-    char *url_effective, *digest;  /* owned */
 };
 
 struct object {
@@ -81,15 +75,6 @@ struct group {
 
 enum { GATHER_MOST_MS = 1000 };
 
-static char *copy_text(struct msg_text t)
-{
-    char *s = malloc(t.len + 1u);
-    if (!s)
-        say_die(EXIT_TEMP, "out of memory"); /* safe: the feeder owns the task */
-    msg_text_copy(t, s, t.len + 1u);
-    return s;
-}
-
 static void release(struct objects *all, struct parcel *p)
 {
     if (--p->pieces)
@@ -131,22 +116,13 @@ static void free_pieces(struct objects *all, struct piece **list)
     }
 }
 
-static void free_facts(struct object *o)
-{
-    const struct store_facts *f = &o->facts;
-    const char *const texts[] = {f->key, f->url, f->content_type, f->head, f->request, f->ip,
-                                 o->last.url_effective, o->last.digest};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        free((char *)(uintptr_t)texts[i]);
-}
-
 static void free_object(struct object *o)
 {
     assert(!o->busy && !o->handle);
     free_pieces(o->all, &o->pieces);
     HASH_DEL(o->all->table, o);
     o->all->count--;
-    free_facts(o);
+    facts_free(&o->facts, &o->last);
     free(o);
 }
 
@@ -233,18 +209,6 @@ static void run_group(struct job *job)
     }
 }
 
-/* Not before: the store may be reading its facts. */
-static void complete_facts(struct object *o)
-{
-    struct store_facts *f = &o->facts;
-    f->complete = true;
-    f->url_effective = o->last.url_effective;
-    f->digest = o->last.digest;
-    f->bytes = o->next_offset;
-    f->response_code = o->last.response_code;
-    f->time_us = o->last.time_us;
-}
-
 static void hand_in(struct object *o)
 {
     if (o->busy || !o->pieces)
@@ -254,7 +218,7 @@ static void hand_in(struct object *o)
     o->pieces_end = &o->pieces;
     o->commit = o->complete;
     if (o->complete)
-        complete_facts(o);
+        facts_complete(&o->facts, &o->last, o->next_offset);
     o->busy = true;
     o->job.run = run;
     pool_add(o->all->pool, &o->job);
@@ -432,26 +396,6 @@ static struct object *find(struct objects *all, uint64_t d)
     return o;
 }
 
-static int64_t unix_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static void take_facts(struct object *o, const struct msg_chunk *c)
-{
-    static const struct msg_text none;
-    bool heads = o->all->ops->wants_head;
-    o->facts = (struct store_facts){
-        .key = copy_text(c->key), .url = copy_text(c->url),
-        .content_type = copy_text(c->content_type), .d = c->d, .task = c->task,
-        .received_ms = unix_ms(), .head = copy_text(heads ? c->head : none),
-        .request = copy_text(heads ? c->request : none), .ip = copy_text(heads ? c->ip : none),
-        .head_len = heads ? c->head.len : 0, .request_len = heads ? c->request.len : 0,
-        .url_effective = "", .digest = ""};
-}
-
 static struct object *begin(struct objects *all, const struct msg_chunk *c, uint64_t from)
 {
     struct object *o = calloc(1, sizeof *o);
@@ -463,7 +407,7 @@ static struct object *begin(struct objects *all, const struct msg_chunk *c, uint
     o->fetcher = from;
     o->pieces_end = &o->pieces;
     o->since_ms = clock_ms();
-    take_facts(o, c);
+    facts_first(&o->facts, c, all->ops->wants_head);
     HASH_ADD(hh, all->table, d, sizeof o->d, o);
     all->count++;
     return o;
@@ -530,8 +474,7 @@ static void take_chunk(struct objects *all, struct parcel *parcel, const struct 
         if (c->last) {
             o->complete = true;
             o->since_ms = clock_ms();
-            o->last = (struct last){c->response_code, c->time_us, copy_text(c->url_effective),
-                                    copy_text(c->digest)};
+            facts_last(&o->last, c);
         }
         add_piece(o, parcel, c, loan);
         hand_in(o);

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 const struct store_ops *store_find(const char *dest, const char **place)
 {
@@ -36,6 +37,15 @@ void store_usage(char *out, size_t size)
         len += (size_t)snprintf(out + len, size - len, "  %-30s %s\n", (*s)->usage, (*s)->about);
         assert(len < size);
     }
+}
+
+int64_t store_free_below(int dir_fd)
+{
+    struct statvfs v;
+    if (fstatvfs(dir_fd, &v) || v.f_blocks == 0)
+        return INT64_MAX;
+    return v.f_bavail > (uint64_t)INT64_MAX / v.f_frsize ? INT64_MAX
+                                                         : (int64_t)(v.f_bavail * v.f_frsize);
 }
 
 bool store_key_ok(const char *key, size_t len)

@@ -103,7 +103,7 @@ struct store_ops {
     void (*drop)(void *object);  /* ends it; nothing remains */
 };
 
-extern const struct store_ops store_dir, store_null;
+extern const struct store_ops store_dir, store_null, store_tar;
 
 /* All stores, NULL after the last. */
 extern const struct store_ops *const stores[];
@@ -116,6 +116,9 @@ const struct store_ops *store_find(const char *dest, const char **place);
 void store_options(const struct opt **tables, const char **headings, int at);
 /* Likewise: a line for each store, into `out`, which has room for them. */
 void store_usage(char *out, size_t size);
+
+/* A free_bytes() for stores with a directory. */
+int64_t store_free_below(int dir_fd);
 
 /* A key we accept: [A-Za-z0-9._-] in parts between single slashes, none of which begins with a
  * dot, at most 1024 bytes. The fetcher has it from the feeder, but names come from a fixed

@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "lib/durable.h"
@@ -115,12 +114,7 @@ static void dir_close(void *store)
 
 static int64_t dir_free_bytes(void *store)
 {
-    const struct dir *d = store;
-    struct statvfs v;
-    if (fstatvfs(d->fd, &v) || v.f_blocks == 0)
-        return INT64_MAX;
-    return v.f_bavail > (uint64_t)INT64_MAX / v.f_frsize ? INT64_MAX
-                                                         : (int64_t)(v.f_bavail * v.f_frsize);
+    return store_free_below(((const struct dir *)store)->fd);
 }
 
 /* A file of a name of our own, locked. Another's remove_stale() may be quicker than our lock: it

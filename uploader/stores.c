@@ -1,4 +1,4 @@
 /* The stores there are. A new one is added here, and declared in store.h. */
 #include "uploader/store.h"
 
-const struct store_ops *const stores[] = {&store_dir, &store_null, NULL};
+const struct store_ops *const stores[] = {&store_dir, &store_tar, &store_null, NULL};

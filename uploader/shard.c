@@ -1,0 +1,377 @@
+#include "uploader/shard.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/durable.h"
+#include "lib/fault.h"
+#include "lib/say.h"
+
+enum { NOTE_BYTES = 64 };
+static const char NOTE[] = "sluice shard 1: %020" PRIu64 " bytes are whole\n";
+
+/* Names. */
+
+static void name_of(uint64_t number, const char *extension, const char *more, char out[SHARD_NAME])
+{
+    snprintf(out, SHARD_NAME, "shard-%06" PRIu64 "%s%s", number, extension, more);
+}
+
+void shard_name(const struct shard *s, char out[SHARD_NAME])
+{
+    name_of(s->number, tar_extension(s->pack), "", out);
+}
+
+static void part_name(const struct shard *s, char out[SHARD_NAME])
+{
+    name_of(s->number, tar_extension(s->pack), ".part", out);
+}
+
+static void lock_name(const struct shard *s, char out[SHARD_NAME])
+{
+    name_of(s->number, ".lock", "", out);
+}
+
+static bool exists(int dir, const char *name)
+{
+    return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Whatever its packing. */
+static bool is_finished(int dir, uint64_t number)
+{
+    char name[SHARD_NAME];
+    for (int pack = TAR_PLAIN; pack < TAR_PACKS; pack++) {
+        name_of(number, tar_extension((enum tar_pack)pack), "", name);
+        if (exists(dir, name))
+            return true;
+    }
+    return false;
+}
+
+/* Notes. */
+
+static int note(struct shard *s)
+{
+    char text[NOTE_BYTES];
+    int len = snprintf(text, sizeof text, NOTE, s->kept_bytes);
+    bool bad = FAULT_FAILS("uploader.shard.note");
+    if (bad || pwrite(s->lock_fd, text, (size_t)len, 0) != len)
+        return -1;
+    return s->all->fsync ? fdatasync(s->lock_fd) : 0;
+}
+
+/* 0 where there is none: its owner died before it had written anything. */
+static uint64_t read_note(int fd)
+{
+    char text[NOTE_BYTES + 1];
+    uint64_t bytes = 0;
+    ssize_t n = pread(fd, text, NOTE_BYTES, 0);
+    text[n > 0 ? n : 0] = '\0';
+    return sscanf(text, "sluice shard 1: %" SCNu64 " bytes are whole", &bytes) == 1 ? bytes : 0;
+}
+
+/* A shard's life. */
+
+static struct shard *make(struct shards *all, uint64_t number, enum tar_pack pack)
+{
+    struct shard *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    *s = (struct shard){.all = all, .number = number, .pack = pack, .lock_fd = -1, .fd = -1};
+    return s;
+}
+
+void shard_leave(struct shard **s)
+{
+    struct shard *gone = *s;
+    int err = errno;
+    *s = NULL;
+    if (!gone)
+        return;
+    tar_close(gone->tar);
+    if (gone->fd >= 0)
+        close(gone->fd);
+    if (gone->lock_fd >= 0)
+        close(gone->lock_fd);
+    free(gone);
+    errno = err;
+}
+
+/* The lock is ours; whether its name is still its own: another may have been quicker. */
+static bool lock(int fd, const char *name, int dir)
+{
+    struct stat mine, there;
+    return flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &mine) == 0 &&
+           fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && mine.st_ino == there.st_ino &&
+           mine.st_dev == there.st_dev;
+}
+
+/* 1 it is ours, 0 somebody else's, -1 errno. */
+static int take_number(struct shard *s)
+{
+    int dir = s->all->dir;
+    char name[SHARD_NAME];
+    lock_name(s, name);
+    if (is_finished(dir, s->number))
+        return 0;
+    s->lock_fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (s->lock_fd < 0)
+        return errno == EEXIST ? 0 : -1;
+    FAULT("uploader.shard.taken");
+    if (!lock(s->lock_fd, name, dir)) {
+        close(s->lock_fd);
+        s->lock_fd = -1;
+        return 0;
+    }
+    if (!is_finished(dir, s->number)) /* its owner may have finished between two looks of ours */
+        return 1;
+    unlinkat(dir, name, 0);
+    close(s->lock_fd);
+    s->lock_fd = -1;
+    return 0;
+}
+
+static int open_part(struct shard *s, int flags)
+{
+    char name[SHARD_NAME];
+    part_name(s, name);
+    s->fd = openat(s->all->dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0666);
+    return s->fd < 0 ? -1 : 0;
+}
+
+/* Goes on after what is kept. */
+static int reopen(struct shard *s)
+{
+    tar_close(s->tar);
+    s->tar = NULL;
+    if (ftruncate(s->fd, (off_t)s->kept_bytes) || lseek(s->fd, 0, SEEK_END) < 0 ||
+        !(s->tar = tar_open(s->fd, s->pack, s->kept_at)))
+        return -1;
+    return 0;
+}
+
+static void remove_names(const struct shard *s, bool part)
+{
+    char name[SHARD_NAME];
+    part_name(s, name);
+    if (part)
+        unlinkat(s->all->dir, name, 0);
+    lock_name(s, name);
+    unlinkat(s->all->dir, name, 0);
+}
+
+struct shard *shard_new(struct shards *all)
+{
+    while (is_finished(all->dir, all->solid))
+        all->solid++;
+    for (uint64_t number = all->solid;; number++) {
+        struct shard *s = make(all, number, all->pack);
+        int got = s ? take_number(s) : -1;
+        if (got == 1) {
+            if (open_part(s, O_CREAT | O_EXCL) == 0 && reopen(s) == 0 && note(s) == 0 &&
+                (!all->fsync || durable_names(all->dir) == 0))
+                return s;
+            int err = errno;
+            if (err == EEXIST)
+                say(SAY_WARN, "shard-%06" PRIu64 ": a .part without its .lock: left alone", number);
+            remove_names(s, err != EEXIST);
+            errno = err;
+        }
+        int err = errno;
+        bool next = got == 0 || (got == 1 && err == EEXIST);
+        shard_leave(&s);
+        if (!next)
+            return NULL;
+    }
+}
+
+int shard_keep(struct shard *s)
+{
+    FAULT("uploader.shard.added");
+    struct stat st;
+    bool bad = tar_flush(s->tar) || (s->all->fsync && fdatasync(s->fd)) || fstat(s->fd, &st);
+    uint64_t at = s->kept_at, bytes = s->kept_bytes;
+    FAULT("uploader.shard.flushed");
+    if (!bad) {
+        s->kept_at = tar_at(s->tar);
+        s->kept_bytes = (uint64_t)st.st_size;
+        bad = note(s) != 0;
+    }
+    FAULT("uploader.shard.noted");
+    if (!bad)
+        return 0;
+    int err = errno;
+    s->kept_at = at;
+    s->kept_bytes = bytes;
+    shard_undo(s);
+    errno = err;
+    return -1;
+}
+
+int shard_undo(struct shard *s)
+{
+    return reopen(s);
+}
+
+/* Gives it its name. */
+static int put_name(const struct shard *s)
+{
+    char part[SHARD_NAME], name[SHARD_NAME];
+    struct stat mine, there;
+    int dir = s->all->dir;
+    part_name(s, part);
+    shard_name(s, name);
+    FAULT("uploader.shard.ended");
+    if (linkat(dir, part, dir, name, 0)) {
+        int err = errno;
+        bool again = err == EEXIST && fstat(s->fd, &mine) == 0 &&
+                     fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+                     mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
+        errno = err;
+        if (!again)
+            return -1;
+    }
+    FAULT("uploader.shard.linked");
+    return s->all->fsync ? durable_names(dir) : 0;
+}
+
+int shard_finish(struct shard **taken)
+{
+    struct shard *s = *taken;
+    char name[SHARD_NAME];
+    bool bad = false;
+    shard_name(s, name);
+    if (s->kept_at) {
+        bad = tar_finish(s->tar) || (s->all->fsync && fdatasync(s->fd)) || put_name(s);
+        if (bad)
+            say(SAY_ERROR, "%s can't be finished: %s: it stays %s.part, for the next uploader", name,
+                strerror(errno), name);
+    }
+    if (!bad)
+        remove_names(s, true);
+    shard_leave(taken);
+    return bad ? -1 : 0;
+}
+
+/* What others have left. */
+
+struct scan {
+    uint64_t end;  /* of the last sample's second member */
+    unsigned members;
+};
+
+static void on_member(void *arg, const struct tar_found *f)
+{
+    struct scan *scan = arg;
+    if (++scan->members % 2 == 0)
+        scan->end = f->end;
+}
+
+/* Cuts it after the last whole sample. -1: it can't be, errno 0: it is damaged. */
+static int mend(struct shard *s)
+{
+    struct scan scan = {0};
+    struct stat st;
+    uint64_t noted = read_note(s->lock_fd);
+    if (fstat(s->fd, &st))
+        return -1;
+    s->kept_bytes = noted < (uint64_t)st.st_size ? noted : (uint64_t)st.st_size;
+    int damaged = tar_scan(s->fd, s->pack, s->kept_bytes, on_member, &scan);
+    if (s->pack == TAR_PLAIN)
+        s->kept_bytes = scan.end;
+    else if (damaged) { /* by a power cut: where a frame ends isn't known then */
+        errno = 0;
+        return -1;
+    }
+    s->kept_at = scan.end;
+    return reopen(s);
+}
+
+/* A power cut has torn it. Out of the way, but whole as it is: some of it can be unpacked. */
+static void set_aside(struct shard *s)
+{
+    char part[SHARD_NAME], aside[SHARD_NAME + 16], lock_file[SHARD_NAME];
+    part_name(s, part);
+    lock_name(s, lock_file);
+    snprintf(aside, sizeof aside, "%.*s.damaged", (int)strlen(part) - 5, part);
+    say(SAY_ERROR, "%s: damaged, as by a power cut: kept as %s", part, aside);
+    if (renameat(s->all->dir, part, s->all->dir, aside) == 0)
+        unlinkat(s->all->dir, lock_file, 0);
+}
+
+/* The shard whose lock is `name`, if its owner is dead and it has a file. */
+static struct shard *take_over(struct shards *all, const char *name)
+{
+    uint64_t number;
+    int used = 0;
+    if (sscanf(name, "shard-%" SCNu64 ".lock%n", &number, &used) != 1 || name[used] || !used)
+        return NULL;
+    int fd = openat(all->dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || !lock(fd, name, all->dir)) {
+        if (fd >= 0)
+            close(fd);
+        return NULL;
+    }
+    for (int pack = TAR_PLAIN; pack < TAR_PACKS; pack++) {
+        struct shard *s = make(all, number, (enum tar_pack)pack);
+        if (s && open_part(s, 0) == 0) {
+            s->lock_fd = fd;
+            return s;
+        }
+        shard_leave(&s);
+    }
+    unlinkat(all->dir, name, 0); /* dead before its first byte, or after its last */
+    close(fd);
+    return NULL;
+}
+
+/* Already there under its name: only the other names are to go. */
+static bool was_linked(const struct shard *s)
+{
+    struct stat st;
+    return fstat(s->fd, &st) == 0 && st.st_nlink > 1;
+}
+
+struct shard *shards_look(struct shards *all, bool adopt)
+{
+    struct shard *mine = NULL;
+    DIR *d = fdopendir(openat(all->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    for (struct dirent *e; d && (e = readdir(d));) {
+        struct shard *s = take_over(all, e->d_name);
+        if (!s)
+            continue;
+        bool ours = adopt && !mine && s->pack == all->pack;
+        if (was_linked(s)) {
+            if (all->fsync)
+                durable_names(all->dir);
+            remove_names(s, true);
+            shard_leave(&s);
+        } else if (mend(s)) {
+            if (errno == 0)
+                set_aside(s);
+            shard_leave(&s);
+        } else if (ours && s->kept_at) {
+            mine = s;
+        } else {
+            shard_finish(&s);
+        }
+    }
+    if (d)
+        closedir(d);
+    return mine;
+}
+
+void shard_members(const struct shard *s, void (*found)(void *arg, const struct tar_found *f),
+                   void *arg)
+{
+    tar_scan(s->fd, s->pack, s->kept_bytes, found, arg);
+}

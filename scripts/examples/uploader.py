@@ -61,7 +61,7 @@ KEY = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
 
 
 def fields(of: dict, kind: str) -> SimpleNamespace:
-    """The fields that we know, the missing ones as 0, false or empty. ValueError: not as it must be."""
+    """The fields that we know, missing ones as 0, false or empty. ValueError: not as they must."""
     known = {**MUST[kind], **MAY[kind]}
     got = {name: of[name] for name in known if name in of}
     for name, value in got.items():

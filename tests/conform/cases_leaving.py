@@ -6,7 +6,8 @@ from speech import Wrong
 from stage import Stage
 
 GOES = "it goes when all live fetchers have closed, it holds nothing, and `done` covers all"
-END = "each worker answers with an `empty` beat and\nends when it hears any further news, or after half a second"
+END = ("each worker answers with an `empty` beat and "
+       "ends when it hears any further news, or after half a second")
 
 
 @case("Leaving (TERM): the beat says `leaving`", GOES)

@@ -92,7 +92,8 @@ def broken_items(stage: Stage) -> list[dict]:
     good = stage.object(b"12345").piece(0, 100)[0]
     wrong = [{k: v for k, v in good.items() if k != name} for name in ("d", "task", "len", "sum")]
     wrong += [good | {name: value} for name, value in (
-        ("d", -1), ("d", "1"), ("d", True), ("len", 6), ("len", 4), ("len", 2**63), ("sum", 1.5), ("first", 1),
+        ("d", -1), ("d", "1"), ("d", True), ("len", 6), ("len", 4), ("len", 2**63), ("sum", 1.5),
+        ("first", 1),
         ("key", b"bytes"), ("key", None), ("offset", "0"), ("url", "x" * (2**16 + 1)))]
     return wrong
 

@@ -240,7 +240,8 @@ class Stage:
         self.counter += 1
         random = secrets.token_hex(16)
         d = self.feeder.epoch << 40 | self.counter
-        return Object(body, key or f"{random[:2]}/{random}.txt", d, task or 1000 + self.counter, more)
+        name = key or f"{random[:2]}/{random}.txt"
+        return Object(body, name, d, task or 1000 + self.counter, more)
 
     def look(self, key: str) -> bytes | None:
         """What the store has under a key."""

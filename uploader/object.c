@@ -518,13 +518,25 @@ void objects_cancel(struct objects *all, uint64_t d)
         end_object(o);
 }
 
+/* The next run's dispatches may have the same numbers, so what a thread is still at gets one that
+ * no dispatch has: those are 2^40 and above. */
+static void make_foreign(struct object *o)
+{
+    struct objects *all = o->all;
+    HASH_DEL(all->table, o);
+    o->foreign = true;
+    o->d = ++all->foreign;
+    HASH_ADD(hh, all->table, d, sizeof o->d, o);
+}
+
 void objects_reset(struct objects *all)
 {
     struct object *o, *tmp;
-    HASH_ITER(hh, all->table, o, tmp) {
-        o->foreign = true;
-        objects_cancel(all, o->d);
-    }
+    HASH_ITER(hh, all->table, o, tmp)
+        if (!o->foreign) {
+            make_foreign(o);
+            objects_cancel(all, o->d);
+        }
 }
 
 void objects_open(struct objects *all)
@@ -560,7 +572,7 @@ void objects_list(const struct objects *all, int64_t age_ms, uint64_t *held, uin
     for (struct object *o = all->table; o; o = o->hh.next) {
         bool done = o->complete && !o->refused;
         uint32_t *count = done ? helds : opens;
-        if (now - o->since_ms < age_ms || *count == most)
+        if (o->foreign || now - o->since_ms < age_ms || *count == most)
             continue;
         if (done)
             tasks[*count] = o->task;

@@ -33,6 +33,7 @@ struct objects {
     struct object *table;    /* by d; owned */
     struct group *group;     /* owned */
     unsigned count;
+    uint64_t foreign;        /* objects so far that a thread was at when their run ended */
     unsigned waiting;        /* written and not committed; each holds a descriptor */
     uint64_t buffered_bytes; /* received and not written yet */
 };

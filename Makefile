@@ -5,7 +5,7 @@ PREFIX  ?= /usr/local
 SAN     ?=
 FAULTS  ?=
 B       := build$(if $(FAULTS),-faults)$(if $(SAN),-san)
-PKGS    := libzmq libcurl msgpack libcrypto zlib libxxhash libarchive
+PKGS    := libzmq libcurl msgpack libcrypto zlib libxxhash expat libarchive
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 CFLAGS  ?= -O2 -g
 ALL_C   := -std=c11 -D_GNU_SOURCE -I. $(WARN) $(CFLAGS) -pthread -MMD -MP \
@@ -30,11 +30,12 @@ $B/bin/feeder:   LIBS = -lzmq -lmsgpackc -lxxhash -ljansson
 $B/bin/fetcher:  $(call objects,fetcher) $(LIB)
 $B/bin/fetcher:  LIBS = -lzmq -lmsgpackc -lcurl -lcrypto -lz -lxxhash
 $B/bin/uploader: $(call objects,uploader) $(LIB)
-$B/bin/uploader: LIBS = -lzmq -lmsgpackc -lcrypto -lxxhash -larchive
+UPLOADER_LIBS := -lzmq -lmsgpackc -lcurl -lcrypto -lexpat -lxxhash -larchive
+$B/bin/uploader: LIBS = $(UPLOADER_LIBS)
 # The uploader with a store that does all that one may do to it.
 $B/bin/rude-uploader: $(filter-out $B/uploader/stores.o,$(call objects,uploader)) \
                       $(call objects,tests/store) $(LIB)
-$B/bin/rude-uploader: LIBS = -lzmq -lmsgpackc -lcrypto -lxxhash -larchive
+$B/bin/rude-uploader: LIBS = $(UPLOADER_LIBS)
 $B/bin/origin:   $(call objects,tests/origin)
 $B/bin/origin:   LIBS = -lz
 
@@ -55,7 +56,7 @@ UNIT_OBJ := $(filter-out $(foreach p,$(PROGRAMS),$B/$p/$p.o),\
             $(foreach p,$(PROGRAMS),$(call objects,$p))) $(LIB)
 $B/unit/%: $B/tests/unit/%.o $(UNIT_OBJ)
 	@mkdir -p $(@D)
-	$(CC) $(LD_ALL) -o $@ $^ -lcmocka -lzmq -lmsgpackc -lcurl -lcrypto -lz -lxxhash -ljansson -larchive
+	$(CC) $(LD_ALL) -o $@ $^ $(UPLOADER_LIBS) -lcmocka -lz -ljansson
 
 unit: $(UNIT)
 	@set -e; for t in $(UNIT); do $$t; done

@@ -268,12 +268,13 @@ static int send_batch(struct outlets *os, struct outlet *o)
     return send_joined(os, o, &b->block, BATCH_HEAD_ROOM, b->bodies_len);
 }
 
-/* Sends what waits for company. False: no room now. */
+/* Sends what waits for company. False: no room now. That enough is lent is no reason to wait: it may
+ * all be in this batch, and then comes back only when that was sent. */
 static bool flush(struct outlets *os, struct outlet *o)
 {
     if (!o->batch.count)
         return true;
-    if (!o->wire || o->full)
+    if (!o->wire || (o->full && !has_borrowed_enough(os, o)))
         return false;
     if (!note_sent(o, send_batch(os, o), o->batch_n))
         return false;

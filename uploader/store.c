@@ -34,6 +34,8 @@ void store_usage(char *out, size_t size)
 {
     size_t len = 0;
     for (const struct store_ops *const *s = stores; *s; s++) {
+        if (!(*s)->usage)
+            continue;
         len += (size_t)snprintf(out + len, size - len, "  %-30s %s\n", (*s)->usage, (*s)->about);
         assert(len < size);
     }

@@ -74,7 +74,7 @@ struct store_commit {
 
 struct store_ops {
     const char *scheme;  /* "dir" of dir:PATH */
-    const char *usage;   /* "dir:PATH", for --help */
+    const char *usage;   /* "dir:PATH", for --help; NULL: another scheme's line says it */
     const char *about;   /* likewise: a line of what it does */
     /* Its own options, NULL: none. Every store's are in --help and are parsed whatever DEST is; so
      * their names are new among all, and a store may read what another's set. */
@@ -83,10 +83,15 @@ struct store_ops {
     /* Commits in groups always, not only with --fsync; for what costs the same for many as for one.
      * One group is committed at a time, in the order in which objects were written whole. */
     bool grouped;
+    bool single;         /* never in groups, not with --fsync either */
+    int threads;         /* calls at once without -j; 0: 4 */
 
     /* Gives a store, or NULL with errno after saying why. `place`: what follows the colon. */
     void *(*open)(const char *place, const struct store_settings *s);
     void (*close)(void *store);
+    /* From the main thread, before the last drops: we end, so calls that would still wait for long
+     * are to fail soon. NULL: none does. */
+    void (*abandon)(void *store);
     int64_t (*free_bytes)(void *store);  /* room for us; NULL, INT64_MAX: no limit that we know */
     /* How long a group may wait for company, at most 1,000 ms. NULL: it goes when the one before is
      * done. Only if grouped. */
@@ -103,7 +108,7 @@ struct store_ops {
     void (*drop)(void *object);  /* ends it; nothing remains */
 };
 
-extern const struct store_ops store_dir, store_null, store_tar;
+extern const struct store_ops store_dir, store_http, store_https, store_null, store_s3, store_tar;
 
 /* All stores, NULL after the last. */
 extern const struct store_ops *const stores[];

@@ -19,6 +19,7 @@
 #include "uploader/object.h"
 #include "uploader/space.h"
 #include "uploader/store.h"
+#include "uploader/upstream.h"
 
 enum {
     TAKE_MS = 5,               /* a turn reads the intake no longer than this */
@@ -33,13 +34,13 @@ static struct {
     int64_t threads, buffer_bytes, hwm, min_free_bytes;
     bool join;
     struct store_settings store;
-} settings = {.threads = 4, .buffer_bytes = 64 << 20, .hwm = 4, .min_free_bytes = 64 << 20};
+} settings = {.buffer_bytes = 64 << 20, .hwm = 4, .min_free_bytes = 64 << 20};
 
 static const struct opt options[] = {
     {"intake", 0, "ENDPOINT", OPT_TEXT, &settings.intake, 0, 0,
      "where to listen for chunks (default: beside --at, or any tcp port)"},
     {"parallel", 'j', "N", OPT_INT, &settings.threads, 1, 256,
-     "calls into the store at once (4)"},
+     "calls into the store at once (4; http and s3: 16)"},
     {"buffer", 0, "BYTES", OPT_BYTES, &settings.buffer_bytes, 1 << 20, INT64_MAX / 4,
      "bytes received and not stored, at most; then chunks are left unread (64M)"},
     {"hwm", 0, "N", OPT_INT, &settings.hwm, 1, 10000, "chunks queued per fetcher (4)"},
@@ -57,12 +58,13 @@ static const struct opt options[] = {
 /* The stores' own options come after ours, each store's under its DEST. */
 static int read_options(int argc, char **argv)
 {
-    static const struct opt *tables[OPT_TABLES_MOST] = {worker_options, options};
-    static const char *headings[OPT_TABLES_MOST];
+    static const struct opt *tables[OPT_TABLES_MOST] = {worker_options, options,
+                                                        upstream_options};
+    static const char *headings[OPT_TABLES_MOST] = {[2] = "http and s3"};
     static char about[4096] = "Stores what the fetchers bring. DEST is one of\n";
     size_t len = strlen(about);
     store_usage(about + len, sizeof about - len);
-    store_options(tables, headings, 2);
+    store_options(tables, headings, 3);
     const struct opt_program program = {
         "uploader", "[options] DEST", about,
         "examples:\n"
@@ -311,6 +313,8 @@ static void open_all(struct uploader *u, int argc, char **argv)
     spools_open(&u->spools, (uint64_t)settings.buffer_bytes / 2, NULL);
     settings.store.dest = argv[first];
     settings.store.member = member;
+    if (!settings.threads)
+        settings.threads = u->objects.ops->threads ? u->objects.ops->threads : 4;
     settings.store.threads = (int)settings.threads;
     settings.store.spools = &u->spools;
     u->objects.store = u->objects.ops->open(place, &settings.store);
@@ -337,7 +341,8 @@ static void open_all(struct uploader *u, int argc, char **argv)
     u->worker = worker_open(&mine, u->loop, member, public, argv[first]);
     u->objects.worker = u->worker;
     u->objects.pool = u->pool;
-    u->objects.grouped = settings.store.fsync || u->objects.ops->grouped;
+    u->objects.grouped = u->objects.ops->grouped ||
+                         (settings.store.fsync && !u->objects.ops->single);
     u->space = (struct space){.ops = u->objects.ops, .store = u->objects.store,
                               .min_free_bytes = settings.min_free_bytes};
     u->objects.space = &u->space;
@@ -350,6 +355,8 @@ static void open_all(struct uploader *u, int argc, char **argv)
 
 static void close_all(struct uploader *u)
 {
+    if (u->objects.ops->abandon)
+        u->objects.ops->abandon(u->objects.store);
     objects_close(&u->objects);
     pool_close(u->pool);
     worker_close(u->worker);

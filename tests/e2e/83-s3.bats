@@ -1,0 +1,304 @@
+#!/usr/bin/env bats
+# s3://BUCKET/PREFIX against a real service (tests/s3/serve: OpenStack Swift), read back with curl's
+# own signatures and with s3cmd.
+bats_require_minimum_version 1.5.0
+load helpers
+
+SERVE=$BATS_TEST_DIRNAME/../s3/serve
+export AWS_ACCESS_KEY_ID=testkey AWS_SECRET_ACCESS_KEY=testsecret
+unset AWS_SESSION_TOKEN AWS_PROFILE AWS_REGION AWS_DEFAULT_REGION AWS_ENDPOINT_URL
+unset AWS_ENDPOINT_URL_S3
+
+# An independent client: curl_s3 METHOD TARGET [OPTION...].
+curl_s3() {
+    local method=$1 target=$2
+    shift 2
+    curl -sS -X "$method" --aws-sigv4 aws:amz:us-east-1:s3 --user testkey:testsecret \
+        -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' "$@" "$S3/$target"
+}
+
+# It takes seconds to start, so one serves all tests that want nothing special of it.
+setup_file() {
+    "$SERVE" "$BATS_FILE_TMPDIR/s3" > "$BATS_FILE_TMPDIR/port" 2>&1 3>&- &
+    echo $! > "$BATS_FILE_TMPDIR/pid"
+    until_true 60 test -s "$BATS_FILE_TMPDIR/port"
+}
+
+teardown_file() {
+    kill -9 "$(cat "$BATS_FILE_TMPDIR/pid")"
+}
+
+# start_s3 [OPTION...]: the service, with an empty bucket BKT; S3 is its URL. With options it is a
+# new one.
+start_s3() {
+    S3_DIR=$BATS_FILE_TMPDIR/s3 BKT=bkt$BATS_TEST_NUMBER
+    cp "$BATS_FILE_TMPDIR/port" s3.port
+    if [ $# -gt 0 ]; then
+        S3_DIR=$T/s3
+        : > s3.port
+        "$SERVE" "$S3_DIR" "$@" > s3.port 2> s3.log 3>&- &
+        PIDS+=($!)
+        until_true 60 test -s s3.port
+    fi
+    S3=http://127.0.0.1:$(cut -d' ' -f2 s3.port)
+    [[ " $* " != *" --tls "* ]] || S3=${S3/http:\/\/127.0.0.1/https:\/\/localhost}
+    REQUESTS=$S3_DIR/requests
+    : > "$REQUESTS"
+    curl_s3 PUT "$BKT"
+}
+
+start_s3_uploader() {
+    start_uploader --endpoint-url "$S3" "$@"
+}
+
+# go STATUS DEST [UPLOADER-OPTION...]: the list `urls` into DEST.
+go() {
+    local want=$1 dest=$2 status=0
+    shift 2
+    start_s3_uploader "$@" "$dest"
+    start_fetcher
+    timeout 60 "$BIN/feeder" --at "$AT" --retry-delay 0.05 urls > manifest 2> feeder.log 3>&- ||
+        status=$?
+    [ "$status" -eq "$want" ] || { cat feeder.log uploader.log; tail -n 3 manifest; return 1; }
+}
+
+# Everything below the prefix $1 of the bucket into the directory `got`, by s3cmd.
+read_back() {
+    rm -rf got
+    mkdir got
+    s3cmd --no-ssl --host="${S3#http://}" --host-bucket="${S3#http://}" --access_key=testkey \
+        --secret_key=testsecret --quiet --no-check-md5 get --recursive "s3://$BKT/$1" got/
+}
+
+# What is below prefix $1 is what the manifest says, no more and no less.
+check_bucket() {
+    diff <(sort urls) <(jq -r .url manifest | sort)
+    read_back "$1"
+    jq -r 'select(.status == "delivered") | "\(.sha256)  got/\(.key)"' manifest > sums
+    sha256sum --quiet -c sums
+    [ "$(find got -type f | wc -l)" -eq "$(wc -l < sums)" ]
+}
+
+uploads() {
+    curl_s3 GET "$BKT?uploads=" | grep -o '<UploadId>' | wc -l
+}
+
+@test "300 mixed objects, an empty one and one in parts, with type, source and digest" {
+    start_origin
+    start_s3
+    for i in $(seq 300); do echo "$BASE/-/bytes/$((i * i * 3))/$i.bin"; done > urls
+    printf '%s\n' "$BASE/-/bytes/0/empty" "$BASE/-/bytes/20000000/large.bin" \
+        "$BASE/-/bytes/10/q?a=b+c&d=%C3%A9é" >> urls
+    go 0 s3://$BKT/pre
+    check_bucket pre/
+    [ "$(uploads)" -eq 0 ]
+    jq -r 'select(.url | endswith("é")) | .key' manifest > key
+    curl_s3 GET "$BKT/pre/$(cat key)" -D head -o body
+    grep -Fiq "x-amz-meta-source-url: $BASE/-/bytes/10/q?a=b+c&d=%C3%A9%C3%A9" head
+    grep -iq "x-amz-meta-sha256: $(sha256sum < body | cut -d' ' -f1)" head
+    grep -iq "content-type: application/octet-stream" head
+    jq -r 'select(.url | endswith("large.bin")) | .key' manifest > key
+    curl_s3 HEAD "$BKT/pre/$(cat key)" -I > head
+    grep -Fiq "x-amz-meta-source-url: $BASE/-/bytes/20000000/large.bin" head
+}
+
+@test "100 MB go up in parts, in little memory" {
+    start_origin
+    start_s3
+    echo "$BASE/-/bytes/100000000/large" > urls
+    start_s3_uploader s3://$BKT
+    local peak=0 now
+    start_fetcher
+    "$BIN/feeder" --at "$AT" urls > manifest 2> feeder.log 3>&- & local feeder=$!
+    PIDS+=($feeder)
+    while kill -0 $feeder 2>/dev/null; do
+        now=$(awk '/^VmHWM/ { print $2 }' /proc/$UPLOADER/status 2>/dev/null || echo 0)
+        [ "${now:-0}" -le $peak ] || peak=$now
+        read -rt 0.1 <> <(:) || :
+    done
+    wait $feeder
+    check_bucket ""
+    echo "# uploader: $peak KB at most" >&3
+    [ "$peak" -le "${RSS_MOST_KB:-110000}" ]
+    grep -q 'partNumber=6' "$REQUESTS"
+    ! grep -q 'partNumber=7' "$REQUESTS"
+}
+
+@test "keys and prefixes with every kind of character; a prefix is no directory" {
+    start_origin
+    start_s3
+    make_list 5 100 > urls
+    go 0 "s3://$BKT/pré fix+=&?#%41:@,;\$'()*!~"
+    [ "$(jq -s 'map(select(.status == "delivered")) | length' manifest)" -eq 5 ]
+    curl_s3 GET "$BKT/pr%C3%A9%20fix%2B%3D%26%3F%23%2541%3A%40%2C%3B%24%27%28%29%2A%21~/$(
+        jq -r 'select(.id == 1) | .key' manifest)" > body
+    [ "$(sha256sum < body | cut -d' ' -f1)" = "$(jq -r 'select(.id == 1) | .sha256' manifest)" ]
+}
+
+@test "what is there already stays, and is reported with the digest of what is there" {
+    start_origin
+    start_s3
+    make_list 20 100 > urls
+    echo "$BASE/-/bytes/300000/parts" >> urls
+    go 0 s3://$BKT/p --part-size 100k
+    echo other > other
+    curl_s3 PUT "$BKT/p/$(jq -r 'select(.id == 1) | .key' manifest)" --upload-file other
+    jq -r 'select(.url | endswith("parts")) | .key' manifest > key
+    curl_s3 PUT "$BKT/p/$(cat key)" --upload-file other
+    go 0 s3://$BKT/p --part-size 100k
+    [ "$(grep -c '"existing":true' manifest)" -eq 21 ]
+    [ "$(jq -s 'map(select(.size_download == 6)) | length' manifest)" -eq 2 ]
+    check_bucket p/
+    [ "$(uploads)" -eq 0 ]
+    go 0 s3://$BKT/p --part-size 100k --overwrite
+    ! grep -q existing manifest
+    check_bucket p/
+}
+
+@test "two attempts at one key at the same moment: one is put, the other is told so" {
+    start_origin
+    start_s3
+    for i in $(seq 40); do echo "$BASE/-/bytes/200000/same"; done > urls
+    go 0 s3://$BKT/p -j 16 --part-size 64k
+    [ "$(jq -s 'map(select(.status == "delivered")) | length' manifest)" -eq 40 ]
+    [ "$(jq -r .sha256 manifest | sort -u | wc -l)" -eq 1 ]
+    [ "$(uploads)" -eq 0 ]
+}
+
+@test "a service without conditional puts is found out once; what is there stays all the same" {
+    start_origin
+    start_s3 --no-conditions
+    make_list 20 100 > urls
+    echo "$BASE/-/bytes/300000/parts" >> urls
+    go 0 s3://$BKT/p --part-size 100k
+    [ "$(grep -c 'no put-if-absent' uploader.log)" -eq 1 ]
+    check_bucket p/
+    go 0 s3://$BKT/p --part-size 100k
+    [ "$(grep -c '"existing":true' manifest)" -eq 21 ]
+}
+
+@test "SlowDown is back-pressure: everything is delivered, no try is counted" {
+    start_origin
+    start_s3 --slow 7
+    make_list 150 3000 > urls
+    go 0 s3://$BKT/p
+    check_bucket p/
+    [ "$(jq -s 'map(.tries) | max' manifest)" -eq 1 ]
+    grep -q 'asks for less' uploader.log
+}
+
+@test "https: certificates are verified, whole objects and parts arrive" {
+    start_origin
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost \
+        -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem 2> openssl.log
+    export CURL_CA_BUNDLE=$T/cert.pem # curl's; ours takes nothing from there
+    start_s3 --tls cert.pem key.pem
+    printf '%s\n' "$BASE/-/bytes/5000/small" "$BASE/-/bytes/900000/parts" > urls
+    run -5 "$BIN/uploader" --endpoint-url "$S3" s3://$BKT
+    [[ $output == *certificate* ]]
+    go 0 s3://$BKT/p --cacert cert.pem --part-size 200k
+    local sum key
+    while read -r sum key; do
+        curl_s3 GET "$BKT/p/$key" > body
+        [ "$(sha256sum < body | cut -d' ' -f1)" = "$sum" ]
+    done < <(jq -r '"\(.sha256) \(.key)"' manifest)
+    grep -q 'partNumber=5' "$REQUESTS"
+}
+
+@test "wrong keys, no bucket, a wrong clock, no service: said at once" {
+    start_s3
+    run -5 env AWS_SECRET_ACCESS_KEY=wrong "$BIN/uploader" --endpoint-url "$S3" s3://$BKT
+    [[ $output == *"SignatureDoesNotMatch: the secret key does not belong"* ]]
+    run -5 env AWS_ACCESS_KEY_ID=wrong "$BIN/uploader" --endpoint-url "$S3" s3://$BKT
+    [[ $output == *"InvalidAccessKeyId: the access key is not known there"* ]]
+    run -5 "$BIN/uploader" --endpoint-url "$S3" s3://nobody
+    [[ $output == *"NoSuchBucket: there is no such bucket"* ]]
+    echo 403 RequestTimeTooSkewed > "$S3_DIR/fail-with"
+    run -5 "$BIN/uploader" --endpoint-url "$S3" s3://$BKT
+    [[ $output == *"clock"* ]]
+    rm "$S3_DIR/fail-with"
+    run -5 env -u AWS_ACCESS_KEY_ID HOME="$T" "$BIN/uploader" --endpoint-url "$S3" s3://$BKT
+    [[ $output == *"no credentials: set AWS_ACCESS_KEY_ID"* ]]
+    run -4 "$BIN/uploader" --endpoint-url http://127.0.0.1:1 s3://$BKT
+    run -2 env HOME="$T" "$BIN/uploader" s3://$BKT
+    [[ $output == *"--region"* ]]
+    run -2 "$BIN/uploader" --endpoint-url "$S3" s3:$BKT
+    run -2 "$BIN/uploader" --endpoint-url "$S3" --addressing other s3://$BKT
+    run -2 "$BIN/uploader" --endpoint-url ftp://h s3://$BKT
+}
+
+@test "credentials and endpoint come from the files the AWS tools read" {
+    start_origin
+    start_s3
+    make_list 5 100 > urls
+    mkdir .aws
+    printf '[work]\naws_access_key_id = testkey\naws_secret_access_key = testsecret\n' \
+        > .aws/credentials
+    printf '[profile work]\nregion = us-east-1\nendpoint_url = %s\n' "$S3" > .aws/config
+    env -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY HOME="$T" AWS_PROFILE=work \
+        "$BIN/uploader" --at "$AT" s3://$BKT/p 2> uploader.log 3>&- &
+    PIDS+=($!)
+    start_fetcher
+    run -0 "$BIN/feeder" --at "$AT" urls
+}
+
+@test "credentials that expire in mid-run: the run stands until they are renewed" {
+    start_origin
+    start_s3
+    make_list 400 2000 '?wait=10' > urls
+    start_s3_uploader s3://$BKT/p
+    start_fetcher -j 4
+    "$BIN/feeder" --at "$AT" urls > manifest 2> feeder.log 3>&- & local feeder=$!
+    PIDS+=($feeder)
+    until_true 20 lines_at_least 50 manifest
+    echo 400 ExpiredToken > "$S3_DIR/fail-with"
+    until_true 10 grep -q 'ExpiredToken: the session token has expired: waiting' uploader.log
+    rm "$S3_DIR/fail-with"
+    wait $feeder
+    check_bucket p/
+}
+
+@test "an uploader killed each second: all equal, and the next start leaves no leftovers" {
+    start_origin
+    start_s3
+    for i in $(seq 120); do echo "$BASE/-/bytes/$((i * 4000))/$i?wait=200"; done > urls
+    start_s3_uploader --part-size 200k s3://$BKT/p
+    start_fetcher -j 4
+    "$BIN/feeder" --at "$AT" --lease 1 urls > manifest 2> feeder.log 3>&- & local feeder=$!
+    PIDS+=($feeder)
+    local round
+    for round in 1 2 3 4 5 6; do
+        read -rt 1 <> <(:) || :
+        kill -0 $feeder 2>/dev/null || break
+        kill -9 "$UPLOADER"
+        start_s3_uploader --part-size 200k s3://$BKT/p
+    done
+    wait $feeder
+    check_bucket p/
+    local left
+    left=$(uploads)
+    echo "# $((round - 1)) uploaders killed, $left uploads left over" >&3
+    # Another's, outside the prefix, stays; so does what is young.
+    curl_s3 POST "$BKT/other?uploads=" -d '' > /dev/null
+    curl_s3 POST "$BKT/p/young?uploads=" -d '' > /dev/null
+    run -4 "$BIN/uploader" --at "$AT" --wait 0.1 --endpoint-url "$S3" --abort-idle 3600 s3://$BKT/p
+    [ "$(uploads)" -eq $((left + 2)) ]
+    read -rt 2.1 <> <(:) || :
+    run -4 "$BIN/uploader" --at "$AT" --wait 0.1 --endpoint-url "$S3" --abort-idle 1 s3://$BKT/p
+    [ "$(uploads)" -eq 1 ]
+}
+
+@test "a body that breaks off in mid-upload leaves nothing" {
+    start_origin
+    start_s3
+    # (the service's first upload in parts takes it long)
+    echo "$BASE/-/bytes/2000000/warm" > urls
+    go 0 s3://$BKT/q --part-size 200k
+    echo "$BASE/-/bytes/2000000/x?rate=2000000&truncate=1500000" > urls
+    : > "$REQUESTS"
+    go 1 s3://$BKT/p --part-size 200k
+    wait $UPLOADER
+    [ "$(uploads)" -eq 0 ]
+    [ "$(curl_s3 GET "$BKT" | grep -o '<Key>' | wc -l)" -eq 1 ]
+    grep -q 'partNumber=2' "$REQUESTS"
+}

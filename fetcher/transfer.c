@@ -169,7 +169,7 @@ static void digest_beside(struct transfer *t)
 {
     struct transfers *ts = t->all;
     struct transfer *odd = ts->odd;
-    if (!ts->pairs) {
+    if (!ts->pairs || ts->serving) { /* serving is a walk along the list: nobody else may end */
         digest_alone(t);
         return;
     }

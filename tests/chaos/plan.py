@@ -218,7 +218,17 @@ def draw_options(plan: Plan, rng: Random) -> tuple[int, bool]:
     if rng.random() < 0.25:
         plan.uploader_options.append("--overwrite")
     draw_store(plan, rng, threads)
+    draw_pace(plan, parallel * plan.fetchers, count)
     return wait_ms, compressed
+
+
+def draw_pace(plan: Plan, parallel: int, count: float) -> None:
+    """Drawn apart, so that a seed is else what it was. A batch waits for a lease now and then."""
+    rng = Random(f"pace {plan.seed}")
+    if rng.random() < 0.5:
+        plan.feeder_options += ["--pace", rng.choice([
+            "unbounded", "sleep:1ms", f"batch:{max(parallel, int(count / 8))}",
+            f"semaphore:{2 * parallel}", f"pool:{2 * parallel}"])]
 
 
 # The actions.

@@ -30,7 +30,7 @@ $B/bin/feeder:   LIBS = -lzmq -lmsgpackc -lxxhash -ljansson
 $B/bin/fetcher:  $(call objects,fetcher) $(LIB)
 $B/bin/fetcher:  LIBS = -lzmq -lmsgpackc -lcurl -lcrypto -lz -lxxhash
 $B/bin/uploader: $(call objects,uploader) $(LIB)
-UPLOADER_LIBS := -lzmq -lmsgpackc -lcurl -lcrypto -lexpat -lxxhash -larchive
+UPLOADER_LIBS := -lzmq -lmsgpackc -lcurl -lcrypto -lexpat -lxxhash -larchive -ljansson
 $B/bin/uploader: LIBS = $(UPLOADER_LIBS)
 # The uploader with a store that does all that one may do to it.
 $B/bin/rude-uploader: $(filter-out $B/uploader/stores.o,$(call objects,uploader)) \
@@ -116,8 +116,8 @@ check:
 	    --suppress=missingIncludeSystem --include=/usr/include/uthash.h \
 	    --include=/usr/include/utlist.h --suppress='*:/usr/include/*' \
 	    --suppress=uninitvar --suppress=toomanyconfigs -I. lib feeder fetcher uploader bench
-	shellcheck $(filter-out scripts/conform scripts/examples,$(wildcard scripts/*)) docs/model/run \
-	    .ci/run tests/e2e/helpers.bash \
+	shellcheck $(filter-out scripts/conform scripts/examples,$(wildcard scripts/*)) \
+	    scripts/examples/gzip-store docs/model/run .ci/run tests/e2e/helpers.bash \
 	    tests/e2e/journal.bash tests/e2e/fault-case tests/power/machine tests/power/try
 	scripts/arrows
 

@@ -112,7 +112,8 @@ struct store_ops {
     void (*drop)(void *object);  /* ends it; nothing remains */
 };
 
-extern const struct store_ops store_dir, store_http, store_https, store_null, store_s3, store_tar;
+extern const struct store_ops store_dir, store_http, store_https, store_null, store_s3, store_tar,
+                              store_warc;
 
 /* All stores, NULL after the last. */
 extern const struct store_ops *const stores[];

@@ -38,7 +38,6 @@ static const struct opt options[] = {
     {"shard-count", 0, "N", OPT_INT, &shard_count, 1, 10000000, "objects in a shard, at most (10000)"},
     {"shard-size", 0, "BYTES", OPT_BYTES, &shard_size, 1, INT64_MAX / 4,
      "a body that would take a shard beyond so many bytes, unpacked, goes into the next one (1G)"},
-    {"compress", 0, "zst|gz", OPT_TEXT, &store_compress, 0, 0, "pack the shards (none)"},
     {0},
 };
 

@@ -30,7 +30,7 @@ $B/bin/feeder:   LIBS = -lzmq -lmsgpackc -lxxhash -ljansson
 $B/bin/fetcher:  $(call objects,fetcher) $(LIB)
 $B/bin/fetcher:  LIBS = -lzmq -lmsgpackc -lcurl -lcrypto -lz -lxxhash
 $B/bin/uploader: $(call objects,uploader) $(LIB)
-UPLOADER_LIBS := -lzmq -lmsgpackc -lcurl -lcrypto -lexpat -lxxhash -larchive -ljansson
+UPLOADER_LIBS := -lzmq -lmsgpackc -lcurl -lcrypto -lexpat -lz -lxxhash -larchive -ljansson
 $B/bin/uploader: LIBS = $(UPLOADER_LIBS)
 # The uploader with a store that does all that one may do to it.
 $B/bin/rude-uploader: $(filter-out $B/uploader/stores.o,$(call objects,uploader)) \

@@ -211,6 +211,7 @@ static int ship(struct transfer *t, bool last)
             c.head = (struct msg_text){t->head, (uint32_t)t->head_len};
             c.request = (struct msg_text){t->request, (uint32_t)t->request_len};
             c.ip = msg_text(t->ip);
+            c.decoded = t->inflate != NULL;
         }
     }
     if (!t->block && !(t->block = malloc(OUTLET_HEAD_ROOM)))

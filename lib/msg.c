@@ -82,7 +82,8 @@ static const struct field chunk_item_fields[] = {
     F(U64, msg_chunk, at, MAY), F(U64, msg_chunk, seq, MAY),
     F(TEXT, msg_chunk, url, MAY), F(TEXT, msg_chunk, key, MAY),
     F(TEXT, msg_chunk, content_type, MAY), F(TEXT, msg_chunk, head, MAY),
-    F(TEXT, msg_chunk, request, MAY), F(TEXT, msg_chunk, ip, MAY), F(U64, msg_chunk, total, MAY),
+    F(TEXT, msg_chunk, request, MAY), F(TEXT, msg_chunk, ip, MAY),
+    F(FLAG, msg_chunk, decoded, MAY), F(U64, msg_chunk, total, MAY),
     F(TEXT, msg_chunk, digest, MAY), F(TEXT, msg_chunk, url_effective, MAY),
     F(U64, msg_chunk, response_code, MAY), F(U64, msg_chunk, time_us, MAY), END};
 

@@ -111,6 +111,7 @@ struct msg_chunk {
     struct msg_text head, request;  /* header blocks, whole, at most MSG_TEXT_MOST: of the response
                                        as received, of the request as sent */
     struct msg_text ip;             /* address connected to */
+    bool decoded;                   /* the body is not in the Content-Encoding that the head says */
     /* last */
     uint64_t total;
     struct msg_text digest, url_effective;

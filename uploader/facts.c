@@ -30,7 +30,7 @@ void facts_first(struct store_facts *f, const struct msg_chunk *c, bool heads)
         .received_ms = unix_ms(), .head = copy_text(heads ? c->head : none),
         .request = copy_text(heads ? c->request : none), .ip = copy_text(heads ? c->ip : none),
         .head_len = heads ? c->head.len : 0, .request_len = heads ? c->request.len : 0,
-        .url_effective = "", .digest = ""};
+        .decoded = heads && c->decoded, .url_effective = "", .digest = ""};
 }
 
 void facts_last(struct last *l, const struct msg_chunk *c)

@@ -181,10 +181,12 @@ static void run(struct job *job)
         if (p->loan && !guest_holds(p->loan->guest, p->loan->at, p->loan->seq))
             o->recalled = true;
     }
+    o->commit &= !o->recalled;
+    if (o->commit && !o->err && ops->seal && ops->seal(o->handle))
+        o->err = errno ? errno : EIO;
     if (o->err && o->handle && ops->explain)
         ops->explain(o->handle, &o->result);
     FAULT("uploader.written");
-    o->commit &= !o->recalled;
     if (o->err || !o->commit || o->all->grouped)
         return;
     prepare_commit(o, &o->result);

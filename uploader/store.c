@@ -2,9 +2,18 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "lib/durable.h"
+#include "lib/say.h"
+
+const char *store_compress;
 
 const struct store_ops *store_find(const char *dest, const char **place)
 {
@@ -62,4 +71,18 @@ bool store_key_ok(const char *key, size_t len)
             return false;
     }
     return true;
+}
+
+int store_open_dir(const char *dest, const char *path, bool fsync)
+{
+    int fd = mkdir(path, 0777) && errno != EEXIST ? -1
+                                                  : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && faccessat(fd, ".", W_OK | X_OK, 0) == 0 && !(fsync && durable_name(fd)))
+        return fd;
+    int err = errno;
+    say(SAY_ERROR, "%s: %s", dest, strerror(err));
+    if (fd >= 0)
+        close(fd);
+    errno = err;
+    return -1;
 }

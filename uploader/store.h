@@ -42,6 +42,7 @@ struct store_facts {
      * blocks with first and empty line, as received and as sent; the address connected to. */
     const char *head, *request, *ip;
     size_t head_len, request_len;
+    bool decoded;              /* the body is not in the Content-Encoding that the head says */
     /* From commit on; at begin already where `complete`: the body came in one chunk. */
     bool complete;
     const char *url_effective;
@@ -99,8 +100,11 @@ struct store_ops {
     /* Gives an object to write to, or NULL with errno. */
     void *(*begin)(void *store, const struct store_facts *f);
     int (*write)(void *object, const void *data, size_t len);  /* 0, or -1 with errno */
-    /* After a write that failed, before drop: fills what a failed commit would (detail, final,
-     * busy, ...; not err). NULL: errno says it all. */
+    /* After the last write: what can be done for the whole body before its turn to be committed
+     * comes, side by side with other objects. Fails as a write does. NULL: nothing. */
+    int (*seal)(void *object);
+    /* After a write or seal that failed, before drop: fills what a failed commit would (detail,
+     * final, busy, ...; not err). NULL: errno says it all. */
     void (*explain)(void *object, struct store_commit *c);
     /* Ends `count` objects (1 to STORE_GROUP_MOST), of this store all. More than one only if
      * grouped or with --fsync. */
@@ -109,13 +113,22 @@ struct store_ops {
 };
 
 extern const struct store_ops store_dir, store_exec, store_http, store_https, store_null,
-    store_pipe, store_s3, store_tar;
+    store_pipe, store_s3, store_tar, store_warc;
 
 /* All stores, NULL after the last. */
 extern const struct store_ops *const stores[];
 
 /* The store that DEST names, NULL if none; *place is what follows its colon. */
 const struct store_ops *store_find(const char *dest, const char **place);
+
+/* For stores below a directory: makes it, if it is not there, and gives a descriptor; -1 with errno
+ * after saying why: we can't write there. */
+int store_open_dir(const char *dest, const char *path, bool fsync);
+/* A free_bytes() for stores with a directory. */
+int64_t store_free_below(int dir_fd);
+
+/* --compress, for the stores that have it; NULL: as the store does by itself. */
+extern const char *store_compress;
 
 /* For a program's --help: the stores' option tables and a heading for each, into lists with room
  * for OPT_TABLES_MOST, from index `at` on; a NULL after the last. */

@@ -81,16 +81,9 @@ static void probe(struct dir *d)
 
 static void *dir_open(const char *path, const struct store_settings *s)
 {
-    int fd = mkdir(path, 0777) && errno != EEXIST ? -1
-                                                  : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, 0) || (s->fsync && durable_name(fd))) {
-        int err = errno;
-        say(SAY_ERROR, "dir:%s: %s", path, strerror(err));
-        if (fd >= 0)
-            close(fd);
-        errno = err;
+    int fd = store_open_dir(s->dest, path, s->fsync);
+    if (fd < 0)
         return NULL;
-    }
     struct dir *d = calloc(1, sizeof *d);
     if (!d)
         say_die(EXIT_TEMP, "out of memory");

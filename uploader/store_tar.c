@@ -33,13 +33,11 @@ enum {
 };
 
 static int64_t shard_count = 10000, shard_size = 1 << 30;
-static const char *compress = "none";
 
 static const struct opt options[] = {
     {"shard-count", 0, "N", OPT_INT, &shard_count, 1, 10000000, "objects in a shard, at most (10000)"},
     {"shard-size", 0, "BYTES", OPT_BYTES, &shard_size, 1, INT64_MAX / 4,
      "a body that would take a shard beyond so many bytes, unpacked, goes into the next one (1G)"},
-    {"compress", 0, "zst|gz", OPT_TEXT, &compress, 0, 0, "pack the shards (none)"},
     {0},
 };
 
@@ -124,19 +122,12 @@ static int pack_of(const char *name)
 
 static void *tar_store_open(const char *path, const struct store_settings *s)
 {
-    int pack = pack_of(compress);
+    int pack = store_compress ? pack_of(store_compress) : TAR_PLAIN;
     if (pack < 0)
-        say_die(EXIT_USAGE, "--compress: '%s' is neither zst nor gz", compress);
-    int fd = mkdir(path, 0777) && errno != EEXIST ? -1
-                                                  : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || faccessat(fd, ".", W_OK | X_OK, 0) || (s->fsync && durable_name(fd))) {
-        int err = errno;
-        say(SAY_ERROR, "%s: %s", s->dest, strerror(err));
-        if (fd >= 0)
-            close(fd);
-        errno = err;
+        say_die(EXIT_USAGE, "--compress: '%s' is neither zst nor gz", store_compress);
+    int fd = store_open_dir(s->dest, path, s->fsync);
+    if (fd < 0)
         return NULL;
-    }
     struct tar_store *t = calloc(1, sizeof *t);
     if (!t)
         say_die(EXIT_TEMP, "out of memory");

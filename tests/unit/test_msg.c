@@ -54,7 +54,7 @@ static void header_blocks_come_back(void **state)
     struct msg_reader *r = msg_reader_open();
     const char *why;
     static char block[MSG_TEXT_MOST + 1];
-    struct msg_chunk item = {.first = true, .ip = msg_text("::1"),
+    struct msg_chunk item = {.first = true, .decoded = true, .ip = msg_text("::1"),
                              .head = {block, MSG_TEXT_MOST}, .request = {"GET /\r\n\r\n", 9}};
     struct msg in = {.kind = MSG_CHUNKS}, out;
     (void)state;
@@ -68,6 +68,7 @@ static void header_blocks_come_back(void **state)
     assert_memory_equal(c->head.s, block, MSG_TEXT_MOST);
     assert_int_equal(c->request.len, 9);
     assert_int_equal(c->ip.len, 3);
+    assert_true(c->decoded);
     item.head.len++; /* one too many */
     b.len = 0;
     assert_int_equal(msg_write(&b, &in), 0);

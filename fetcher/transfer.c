@@ -7,13 +7,11 @@
 #include "fetcher/inflate.h"
 #include "lib/fault.h"
 #include "lib/say.h"
-#include "lib/share.h"
 #include "lib/table.h"
 
 enum {
     COMPANY_MS = 1,             /* a whole body waits no longer to be digested beside another */
     FIRST_BLOCK_BYTES = 16384,  /* of a body whose length was not said */
-    COPIED_MOST = 16384,        /* longer bodies are lent where they can be */
     ERROR_BODY_MOST = 65536,    /* of an error's body read, to keep the connection */
 };
 
@@ -69,16 +67,6 @@ static void set_blocked(struct transfer *t, bool blocked)
     t->blocked = blocked;
 }
 
-static void free_block(struct transfer *t)
-{
-    if (share_own(t->all->outlets->share, t->block))
-        share_give(t->all->outlets->share, t->block);
-    else if (slots_own(&t->all->blocks, t->block))
-        slots_give(&t->all->blocks, t->block);
-    else
-        free(t->block);
-}
-
 static void free_transfer(struct transfer *t)
 {
     struct transfers *ts = t->all;
@@ -98,7 +86,7 @@ static void free_transfer(struct transfer *t)
         ts->queued_count--;
     }
     HASH_DEL(ts->by_d, t);
-    free_block(t);
+    blocks_give(&ts->blocks, t->block);
     free(t->rest);
     free(t->content_type);
     free(t->url_effective);
@@ -247,33 +235,6 @@ static int ship(struct transfer *t, bool last)
     return 1;
 }
 
-/* A block of at least *bytes of room, for a body of which nothing is here yet; `whole`: for all of
- * it. *bytes: the room it has. */
-static char *fresh(struct transfer *t, size_t *bytes, bool whole)
-{
-    struct transfers *ts = t->all;
-    char *block = NULL;
-    if (whole && *bytes <= COPIED_MOST)
-        block = slots_take(&ts->blocks);
-    else if (outlets_any_guest(ts->outlets) && (block = share_take(ts->outlets->share)))
-        *bytes = ts->chunk_bytes;
-    else if (whole && *bytes <= BATCH_SMALL)
-        block = slots_take(&ts->blocks);
-    return block ? block : malloc(OUTLET_HEAD_ROOM + *bytes);
-}
-
-/* The block with room for `bytes`, NULL without memory; a slot has room for no more than it had. */
-static char *grown(struct transfer *t, size_t bytes)
-{
-    if (!slots_own(&t->all->blocks, t->block))
-        return realloc(t->block, OUTLET_HEAD_ROOM + bytes);
-    char *block = malloc(OUTLET_HEAD_ROOM + bytes);
-    if (block)
-        memcpy(block, t->block, OUTLET_HEAD_ROOM + t->fill);
-    free_block(t);
-    return block;
-}
-
 /* Room for at least one more byte in the block. */
 static void widen(struct transfer *t)
 {
@@ -288,7 +249,8 @@ static void widen(struct transfer *t)
     if (bytes > t->all->chunk_bytes)
         bytes = t->all->chunk_bytes;
     bool whole = t->offset == 0 && head.length > 0 && bytes == (size_t)head.length;
-    t->block = t->block ? grown(t, bytes) : fresh(t, &bytes, whole);
+    t->block = t->block ? blocks_grow(&t->all->blocks, t->block, t->fill, bytes)
+                        : blocks_take(&t->all->blocks, &bytes, whole);
     if (!t->block)
         say_die(EXIT_TEMP, "out of memory");
     t->block_bytes = bytes;
@@ -452,13 +414,13 @@ const struct xfer_calls transfer_calls = {on_body, on_end};
 int transfers_open(struct transfers *ts)
 {
     ts->pairs = digest_pairs(ts->digest);
-    return slots_open(&ts->blocks, OUTLET_HEAD_ROOM + BATCH_SMALL, (size_t)ts->slots);
+    return blocks_open(&ts->blocks, ts->outlets, ts->chunk_bytes, (size_t)ts->slots);
 }
 
 void transfers_close(struct transfers *ts)
 {
     transfers_reset(ts);
-    slots_close(&ts->blocks);
+    blocks_close(&ts->blocks);
 }
 
 /* Turns. */

@@ -10,10 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fetcher/block.h"
 #include "fetcher/outlet.h"
 #include "lib/digest.h"
 #include "lib/msg.h"
-#include "lib/slots.h"
 #include "lib/worker.h"
 #include "lib/xfer.h"
 
@@ -36,7 +36,7 @@ struct transfers {
     bool serving;              /* room is being given to those that wait */
     struct transfer *odd;      /* the one whose bytes wait to be digested beside another's, or NULL */
     int64_t odd_ms;            /* clock; since it would else have ended */
-    struct slots blocks;       /* for bodies that will be copied into a batch */
+    struct blocks blocks;      /* what chunks are put together in */
 };
 
 /* The caller has set the borrowed parts and the settings. 0, or -1 with errno. */

@@ -7,33 +7,10 @@
 
 #include "lib/fault.h"
 #include "lib/say.h"
-#include "lib/share.h"
 #include "lib/sum.h"
 #include "lib/table.h"
 #include "uploader/facts.h"
-
-/* A message's bytes, kept while a piece of it is needed. The loop's thread counts. */
-struct parcel {
-    struct frame frame;
-    unsigned pieces;
-};
-
-/* Bytes that were lent, of one chunk or several; given back when none is needed any more. The loop's
- * thread counts. */
-struct loan {
-    struct guest *guest;  /* whose memory it is; held */
-    uint64_t at, seq;
-    unsigned pieces;
-};
-
-/* One chunk's bytes, on their way into the store. */
-struct piece {
-    struct parcel *parcel;
-    struct loan *loan;     /* NULL: not lent */
-    const uint8_t *bytes;  /* in the loan, or in the parcel's frame */
-    size_t len;
-    struct piece *next;
-};
+#include "uploader/piece.h"
 
 struct object {
     struct job job;      /* first, so that a job is its object */
@@ -75,51 +52,10 @@ struct group {
 
 enum { GATHER_MOST_MS = 1000 };
 
-static void release(struct objects *all, struct parcel *p)
-{
-    if (--p->pieces)
-        return;
-    all->buffered_bytes -= p->frame.len;
-    wire_release(&p->frame);
-    free(p);
-}
-
-static struct loan *borrow(struct guest *guest, const struct msg_chunk *c)
-{
-    struct loan *l = malloc(sizeof *l);
-    if (!l)
-        say_die(EXIT_TEMP, "out of memory");
-    *l = (struct loan){.guest = guest, .at = c->at, .seq = c->seq, .pieces = 1};
-    guest_hold(guest);
-    return l;
-}
-
-static void give_back(struct loan *l)
-{
-    if (!l || --l->pieces)
-        return;
-    guest_return(l->guest, l->at, l->seq);
-    guest_drop(l->guest);
-    free(l);
-}
-
-static void free_pieces(struct objects *all, struct piece **list)
-{
-    while (*list) {
-        struct piece *p = *list;
-        *list = p->next;
-        if (p->loan)
-            all->buffered_bytes -= p->len;
-        give_back(p->loan);
-        release(all, p->parcel);
-        free(p);
-    }
-}
-
 static void free_object(struct object *o)
 {
     assert(!o->busy && !o->handle);
-    free_pieces(o->all, &o->pieces);
+    pieces_free(&o->pieces);
     HASH_DEL(o->all->table, o);
     o->all->count--;
     facts_free(&o->facts, &o->last);
@@ -177,9 +113,7 @@ static void run(struct job *job)
     for (struct piece *p = o->writing; p && !o->err; p = p->next) {
         if (p->len && (FAULT_FAILS("uploader.write") || ops->write(o->handle, p->bytes, p->len)))
             o->err = errno ? errno : EIO;
-        /* What its owner took back may have been overwritten while we read it. */
-        if (p->loan && !guest_holds(p->loan->guest, p->loan->at, p->loan->seq))
-            o->recalled = true;
+        o->recalled |= !piece_holds(p); /* it may have been overwritten while we read it */
     }
     o->commit &= !o->recalled;
     if (o->commit && !o->err && ops->seal && ops->seal(o->handle))
@@ -261,7 +195,7 @@ static void refuse(struct object *o, const struct msg_outcome *why)
 {
     report_failed(o, why);
     o->refused = o->unwanted = true;
-    free_pieces(o->all, &o->pieces);
+    pieces_free(&o->pieces);
     o->pieces_end = &o->pieces;
     if (!o->busy && !drop_handle(o) && o->complete)
         free_object(o);
@@ -302,7 +236,7 @@ static void join_group(struct object *o)
 
 static void finish_job(struct object *o)
 {
-    free_pieces(o->all, &o->writing);
+    pieces_free(&o->writing);
     if (o->commit && !o->err && o->handle) {
         join_group(o);
         return;
@@ -430,25 +364,16 @@ static const char *wrong(const struct object *o, const struct msg_chunk *c, uint
     return NULL;
 }
 
-static void add_piece(struct object *o, struct parcel *parcel, const struct msg_chunk *c,
-                      struct loan *loan)
+static void add_piece(struct object *o, struct parcel *parcel, const struct msg_chunk *c)
 {
     assert(o->d == c->d && !o->refused);
-    struct piece *p = malloc(sizeof *p);
-    if (!p)
-        say_die(EXIT_TEMP, "out of memory");
-    *p = (struct piece){.parcel = parcel, .loan = loan, .bytes = c->bytes, .len = c->len};
-    if (loan) {
-        loan->pieces++;
-        o->all->buffered_bytes += c->len;
-    }
-    parcel->pieces++;
+    struct piece *p = parcel_keep(parcel, c);
     *o->pieces_end = p;
     o->pieces_end = &p->next;
 }
 
 static void take_chunk(struct objects *all, struct parcel *parcel, const struct msg_chunk *c,
-                       uint64_t from, struct loan *loan)
+                       uint64_t from)
 {
     struct object *o = find(all, c->d);
     const char *why = NULL;
@@ -478,35 +403,20 @@ static void take_chunk(struct objects *all, struct parcel *parcel, const struct 
             o->since_ms = clock_ms();
             facts_last(&o->last, c);
         }
-        add_piece(o, parcel, c, loan);
+        add_piece(o, parcel, c);
         hand_in(o);
     }
 }
 
 void objects_chunks(struct objects *all, struct frame *f, const struct msg *m, struct guest *guest)
 {
-    struct parcel *parcel = malloc(sizeof *parcel);
-    if (!parcel)
-        say_die(EXIT_TEMP, "out of memory");
-    const uint8_t *before = f->data;
-    wire_move(&parcel->frame, f);
-    parcel->pieces = 1; /* ours */
-    all->buffered_bytes += parcel->frame.len;
-    struct loan *loan = NULL;
+    struct parcel *parcel = parcel_open(f, guest, &all->buffered_bytes);
     for (uint32_t i = 0; i < m->chunks.items.count; i++) {
         struct msg_chunk c = m->chunks.items.v[i];
-        if (!c.seq)
-            c.bytes = parcel->frame.data + (c.bytes - before);
-        else if (guest)
-            c.bytes = guest_bytes(guest, c.at, c.len, c.seq);
-        if (c.seq && c.bytes && (!loan || loan->seq != c.seq)) {
-            give_back(loan);
-            loan = borrow(guest, &c);
-        }
-        take_chunk(all, parcel, &c, m->from, c.seq && c.bytes ? loan : NULL);
+        parcel_find(parcel, &c);
+        take_chunk(all, parcel, &c, m->from);
     }
-    give_back(loan);
-    release(all, parcel);
+    parcel_close(parcel);
 }
 
 void objects_cancel(struct objects *all, uint64_t d)

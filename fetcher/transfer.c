@@ -500,7 +500,7 @@ void transfers_turn(struct transfers *ts)
     serve_waiting(ts);
     while (ts->queued && !ts->blocked_count && ts->running_count < ts->slots)
         start(ts->queued);
-    if (ts->freed * 4 >= ts->slots)
+    if (ts->freed * 2 >= ts->slots)
         worker_beat_soon(ts->worker, true);
 }
 

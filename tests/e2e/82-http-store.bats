@@ -271,18 +271,9 @@ requests() {
 @test "nginx takes what is put there" {
     start_origin
     make_list 500 3000 > urls
-    mkdir -p dav tmp
-    cat > nginx.conf <<END
-daemon off; user $(id -un); pid $T/nginx.pid; error_log $T/nginx.log; worker_processes 1;
-events {}
-http { access_log off; client_body_temp_path $T/tmp; client_max_body_size 0;
-    server { listen unix:$T/unused; listen 127.0.0.1:$((20000 + RANDOM % 10000));
-        location / { root $T/dav; dav_methods PUT; create_full_put_path on; } } }
-END
-    nginx -p "$T" -c "$T/nginx.conf" 2> nginx.err 3>&- &
-    PIDS+=($!)
-    until_true 5 test -s nginx.pid
-    STORE=http://127.0.0.1:$(sed -n 's/.*127.0.0.1:\([0-9]*\).*/\1/p' nginx.conf)
+    mkdir dav
+    start_nginx "location / { root $T/dav; dav_methods PUT; create_full_put_path on; }"
+    STORE=$NGINX
     go 0
     jq -r '"\(.sha256)  dav/o/\(.key)"' manifest > sums
     sha256sum --quiet -c sums

@@ -46,6 +46,23 @@ start_uploader() {
     PIDS+=("$UPLOADER")
 }
 
+# start_nginx DIRECTIVE...: one worker, a server with these; NGINX is its URL.
+start_nginx() {
+    local port
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])')
+    cat > nginx.conf <<NGINX
+daemon off; user $(id -un); pid $T/nginx.pid; error_log $T/nginx.log; worker_processes 1;
+events {}
+http { access_log off; client_body_temp_path $T/nginx.tmp; client_max_body_size 0;
+    server { listen 127.0.0.1:$port; $* } }
+NGINX
+    nginx -p "$T" -c "$T/nginx.conf" 2> nginx.err 3>&- &
+    PIDS+=($!)
+    until_true 5 test -s nginx.pid
+    NGINX=http://127.0.0.1:$port
+}
+
 # make_list COUNT BYTES [QUERY]: distinct URLs of the rude origin.
 make_list() {
     seq -f "$BASE/-/bytes/$2/%.0f${3:-}" "$1"

@@ -125,6 +125,12 @@ tar_read() {
     cat sums
 }
 
+warc_store() { DEST=warc:warcs OPTIONS=(--warc-size 300k); }
+warc_read() {
+    "$BATS_TEST_DIRNAME/warc-read" warcs manifest out > counts
+    files out
+}
+
 # What curl gets of each key of the manifest below URL $1; $2 has as many files.
 got_by_curl() {
     [ "$(find "$2" -type f | wc -l)" -eq "$COUNT" ]
@@ -158,15 +164,36 @@ s3_read() {
     files got
 }
 
+exec_store() { DEST="exec:$ROOT/scripts/examples/gzip-store out {key}"; }
+exec_read() {
+    find out -name '.*' -type f -delete # of attempts that were killed; no reader looks at these
+    gunzip -r out
+    files out
+}
+
+pipe_store() { DEST="pipe:$ROOT/scripts/examples/sqlite-store out.db"; }
+pipe_read() {
+    python3 -c 'if True:
+        import hashlib, sqlite3
+        for key, body in sqlite3.connect("out.db").execute("SELECT key, body FROM objects"):
+            print(hashlib.sha256(body).hexdigest(), key)'
+}
+
 @test "dir: every object" { into dir; }
 @test "dir: every object, uploaders killed" { killed_into dir; }
 @test "tar: every object" { into tar; }
 @test "tar: every object, uploaders killed" { killed_into tar; }
+@test "warc: every object" { into warc; }
+@test "warc: every object, uploaders killed" { killed_into warc; }
 @test "http: nginx: every object" { into nginx; }
 @test "http: nginx: every object, uploaders killed" { killed_into nginx; }
 @test "http: put-if-absent: every object" { into put; }
 @test "http: put-if-absent: every object, uploaders killed" { killed_into put; }
 @test "s3: every object" { into s3; }
 @test "s3: every object, uploaders killed" { killed_into s3; }
+@test "exec: every object" { into exec; }
+@test "exec: every object, uploaders killed" { killed_into exec; }
+@test "pipe: every object" { into pipe; }
+@test "pipe: every object, uploaders killed" { killed_into pipe; }
 @test "an upload stage in Python: every object" { into example; }
 @test "an upload stage in Python: every object, uploaders killed" { killed_into example; }

@@ -68,7 +68,7 @@ faults:
 
 # Most of a test's time is waiting, so they run side by side, but for those that look at a clock or
 # at memory, or fill the machine by themselves.
-ALONE := $(wildcard $(patsubst %,tests/e2e/%-*.bats,20 30 35 69 75 80 86))
+ALONE := $(wildcard $(patsubst %,tests/e2e/%-*.bats,20 30 35 69 75 80 86 96))
 e2e: export BATS_TEST_TIMEOUT = 120
 e2e: export BIN = $(CURDIR)/$B/bin
 e2e: export FAULT_BIN = $(CURDIR)/$F/bin
@@ -80,15 +80,19 @@ e2e: all faults
 chaos: all
 	timeout -k 10 180 tests/chaos/chaos --bin $B/bin --seeds 4 --seconds 25 --within 120
 
-# What takes too long for every day: half a million URLs, ten million lines, a body of 2 GiB, a
-# feeder killed at the millionth of two million lines, CHAOS_SEEDS times CHAOS_S seconds of chaos,
-# every call made to fail.
+# What takes too long for every day: half a million URLs, ten million lines, a body of 20 GiB (which
+# needs that room below TMPDIR), 5,000 objects into every store with ten uploaders killed, a feeder
+# killed at the millionth of two million lines, CHAOS_SEEDS times CHAOS_S seconds of chaos, every call
+# made to fail.
 CHAOS_S     ?= 120
 CHAOS_SEEDS ?= 20
 soak: all torture-all
 	tests/chaos/chaos --bin $B/bin --seeds $(CHAOS_SEEDS) --seconds $(CHAOS_S)
 	LONG=500000 LARGE=2147483648 LINES_LONG=10000000 SLACK_KB=0 BIN=$(CURDIR)/$B/bin prove --timer --exec bats \
 	    tests/e2e/35-constant-memory.bats
+	COUNT=5000 KILLS=10 BIN=$(CURDIR)/$B/bin prove --timer --exec bats tests/e2e/95-every-store.bats
+	LARGE=21474836480 LARGE_S3=2147483648 WITHIN_S=3600 BIN=$(CURDIR)/$B/bin \
+	    bats tests/e2e/96-large.bats
 	RECOVERY_LINES=2000000 RECOVERY_LEASE=10 SLACK_MS=500 BIN=$(CURDIR)/$B/bin BATS_TEST_TIMEOUT=900 \
 	    bats --filter 'killed feeder' tests/e2e/69-nothing-twice.bats
 
@@ -118,7 +122,7 @@ check:
 	    --suppress=uninitvar --suppress=toomanyconfigs -I. lib feeder fetcher uploader bench
 	shellcheck $(filter-out scripts/conform scripts/examples,$(wildcard scripts/*)) \
 	    scripts/examples/gzip-store docs/model/run .ci/run tests/e2e/helpers.bash \
-	    tests/e2e/journal.bash tests/e2e/fault-case tests/power/machine tests/power/try
+	    tests/e2e/journal.bash tests/e2e/s3.bash tests/e2e/fault-case tests/power/machine tests/power/try
 	scripts/arrows
 
 model:

@@ -120,3 +120,21 @@ END
     [ "$(grep -c '"existing":true' manifest.2)" -eq 50 ]
     diff <(jq -r '"\(.url) \(.sha256)"' manifest.1 | sort) <(jq -r '"\(.url) \(.sha256)"' manifest.2 | sort)
 }
+
+@test "--overwrite replaces what is there; without it, that stays and is reported as it is" {
+    start_origin
+    make_list 20 100 > urls
+    local options
+    for options in "" "" --overwrite; do
+        # shellcheck disable=SC2086
+        start_uploader $options dir:out
+        start_fetcher
+        "$BIN/feeder" --at "$AT" urls > manifest
+        wait "$UPLOADER"
+        jq -r '"\(.sha256)  out/\(.key)"' manifest > sums
+        sha256sum --quiet -c sums
+        [ -n "$options" ] || for one in out/*/*; do echo other > "$one"; done
+    done
+    ! grep -q existing manifest
+    check_run urls manifest
+}

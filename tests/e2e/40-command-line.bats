@@ -24,6 +24,13 @@ load helpers
     run -5 "$BIN/feeder" --at "$AT" no-such-file
     [[ $output == *no-such-file* ]]
     run -5 "$BIN/uploader" --at "$AT" dir:/proc/nothing
+    if [ "$(id -u)" -eq 0 ] && unshare -m true 2>/dev/null; then
+        mkdir fixed
+        # shellcheck disable=SC2016 # for the shell in there
+        run -5 unshare -m sh -c 'mount -t tmpfs -o ro none fixed && exec "$@"' - \
+            "$BIN/uploader" --at "$AT" dir:fixed
+        [[ $output == *"dir:fixed: Read-only file system"* ]]
+    fi
     printf 'http://127.0.0.1:1/\nnothing\n' > urls
     run -5 bash -c "'$BIN/feeder' --at $AT urls > /dev/full"
     [[ $output == *"No space left"* ]]

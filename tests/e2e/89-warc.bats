@@ -82,6 +82,22 @@ mixed_list() {
     [ "$(grep -alm1 '^WARC/1.1' warcs/* | wc -l)" -eq "$(find warcs -type f | wc -l)" ]
 }
 
+@test "--fsync: a file, and its name, are synced before receipts" {
+    start_origin
+    command -v strace > /dev/null || skip "no strace"
+    ASAN_OPTIONS=detect_leaks=0 strace -f -e trace=fdatasync,fsync -o calls "$BIN/uploader" \
+        --at "$AT" --fsync warc:warcs 2>> uploader.log 3>&- &
+    PIDS+=($!)
+    start_fetcher
+    make_list 500 1000 > urls
+    "$BIN/feeder" --at "$AT" urls > manifest
+    until_true 10 eval '! ls warcs | grep -q open'
+    check_warcs
+    [ "$(grep -c 'fdatasync' calls)" -ge 4 ]
+    [ "$(grep -c 'fdatasync' calls)" -le 600 ]
+    grep -q ' fsync' calls
+}
+
 # head_of PATTERN: the header block in the archive of the one object whose URL has it.
 head_of() {
     local place

@@ -53,6 +53,11 @@ start_feeder() {
     PIDS+=("$FEEDER")
 }
 
+# The feeder, with status 0; if not, how.
+ended_well() {
+    wait "$FEEDER" || { tail -n 3 feeder.log; grep -m 3 '"failed"' manifest; return 1; }
+}
+
 dead() { ! kill -0 "$1" 2>/dev/null; }
 
 # begin NAME [QUERY]: the store and the list.
@@ -80,7 +85,7 @@ check_store() {
 # deliver NAME: the run that has begun, to its end.
 deliver() {
     start_feeder
-    wait "$FEEDER"
+    ended_well
     until_true 20 dead "$UPLOADER"
     check_store "$1"
     [ "$(jq -s 'map(.tries) | max' manifest)" -eq 1 ]
@@ -116,7 +121,7 @@ killed_into() {
     done
     echo "# $killed killed" >&3
     [ $killed -ge 2 ]
-    wait "$FEEDER"
+    ended_well
     kill "$UPLOADER" 2>/dev/null || : # it may have come when all was over
     until_true 20 dead "$UPLOADER"
     # What killed ones leave, the next to start clears away, or finishes.

@@ -15,9 +15,11 @@ enum {
 
 static void note(struct space *s, bool low, const char *what)
 {
-    if (low != s->low && (!s->said_ms || !low || clock_ms() - s->said_ms >= AGAIN_MS)) {
+    bool told = low ? !s->said_ms || clock_ms() - s->said_ms >= AGAIN_MS : s->said_low;
+    if (low != s->low && told) {
         say(SAY_WARN, "the store %s", what);
         s->said_ms = clock_ms();
+        s->said_low = low;
     }
     s->low = low;
 }

@@ -18,6 +18,7 @@ struct space {
     int64_t said_ms;        /* clock; when we last spoke of it */
     int64_t rest_said_ms;   /* clock; and of a rest */
     bool low, full;         /* too little is left; a write has met none */
+    bool said_low;          /* that it is low was the last we said */
     int64_t rest_until_ms;  /* clock; the store asked for so long */
 };
 

@@ -43,8 +43,9 @@ feed() {
             2>> uploader.log 3>&- &
         PIDS+=($!)
         feed 0
-        [ "$(jq -s 'map(select(.status == "delivered" and .tries == 1)) | length' manifest)" -eq 10 ]
+        [ "$(jq -r '"\(.status) \(.tries)"' manifest | sort | uniq -c)" = '     10 delivered 1' ]
         grep -q 'TMPDIR names another place' uploader.log
+        [ "$(grep -c 'has room again' uploader.log)" -le 1 ] # as often as that it had none
     done
 }
 
@@ -96,5 +97,5 @@ feed() {
     [ "$(wc -l < manifest)" -lt 20 ]
     in_disk mount -o remount,size=20m disk
     wait "$feeder"
-    [ "$(jq -s 'map(select(.status == "delivered" and .tries == 1)) | length' manifest)" -eq 20 ]
+    [ "$(jq -r '"\(.status) \(.tries)"' manifest | sort | uniq -c)" = '     20 delivered 1' ]
 }

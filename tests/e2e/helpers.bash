@@ -60,6 +60,7 @@ NGINX
     nginx -p "$T" -c "$T/nginx.conf" 2> nginx.err 3>&- &
     PIDS+=($!)
     until_true 5 test -s nginx.pid
+    # shellcheck disable=SC2034 # for the tests
     NGINX=http://127.0.0.1:$port
 }
 

@@ -88,6 +88,8 @@ void batch_empty(struct batch *b)
     b->bodies_len = b->texts_len = b->lent = 0;
     if (b->shared)
         b->block = NULL;
+    b->shared = false;
+    b->seq = 0;
 }
 
 void batch_free(struct batch *b)

@@ -27,12 +27,8 @@ static bool has_borrowed_enough(const struct outlets *os, const struct outlet *o
     return o->lent >= (uint32_t)os->hwm;
 }
 
-/* What it was lent comes back: it is gone, or its socket is, and nobody knows what it has read. */
 static void hang_up(struct outlets *os, struct outlet *o)
 {
-    if (o->batch.block && o->batch.shared && !o->batch.seq)
-        share_give(os->share, o->batch.block);
-    share_reclaim(os->share, &o->lent);
     if (o->wire)
         loop_unwatch(os->loop, wire_fd(o->wire));
     wire_close(&o->wire, 0);
@@ -73,9 +69,18 @@ static struct outlet *add(struct outlets *os, const struct msg_uploader *u)
     return o;
 }
 
+/* What it was lent comes back: it is gone, or its socket is, and nobody knows what it has read. */
+static void reclaim(struct outlets *os, struct outlet *o)
+{
+    if (o->batch.block && o->batch.shared && !o->batch.seq)
+        share_give(os->share, o->batch.block);
+    share_reclaim(os->share, &o->lent);
+}
+
 /* What was given to it is lost. */
 static void disown(struct outlets *os, struct outlet *o)
 {
+    reclaim(os, o);
     os->lost(os->arg, o);
     FAULT("fetcher.uploader.lost");
     sent_free(&o->sent);
@@ -94,13 +99,19 @@ static void drop(struct outlets *os, struct outlet *o)
 void outlets_reset(struct outlets *os)
 {
     struct outlet *o, *tmp;
-    DL_FOREACH_SAFE(os->list, o, tmp)
+    DL_FOREACH_SAFE(os->list, o, tmp) {
+        reclaim(os, o);
         drop(os, o);
+    }
 }
 
+/* What is lent stays so: the uploaders have our memory mapped, and are to store what they have read
+ * of us. */
 void outlets_close(struct outlets *os)
 {
-    outlets_reset(os);
+    struct outlet *o, *tmp;
+    DL_FOREACH_SAFE(os->list, o, tmp)
+        drop(os, o);
     buf_free(&os->head);
 }
 
@@ -184,11 +195,30 @@ bool outlets_want_heads(const struct outlets *os)
     return !os->list;
 }
 
-struct outlet *outlets_pick(struct outlets *os)
+static bool has_room(const struct outlet *o, bool first)
+{
+    return o->wire && !o->leaving && !o->full && (first || !o->waiting);
+}
+
+bool outlets_any_room(const struct outlets *os)
+{
+    const struct outlet *o;
+    DL_FOREACH(os->list, o)
+        if (has_room(o, false))
+            return true;
+    return !os->list; /* they will come, and starting takes time */
+}
+
+static bool is_better(const struct outlet *a, const struct outlet *b)
+{
+    return a->reading != b->reading ? a->reading : a->open < b->open;
+}
+
+struct outlet *outlets_pick(struct outlets *os, bool first)
 {
     struct outlet *o, *best = NULL;
     DL_FOREACH(os->list, o)
-        if (o->wire && !o->leaving && !o->full && (!best || o->open < best->open))
+        if (has_room(o, first) && (!best || is_better(o, best)))
             best = o;
     if (best) { /* the next pick among equals is another */
         DL_DELETE(os->list, best);
@@ -205,7 +235,7 @@ static void write_head(struct outlets *os, const struct outlet *o, uint64_t n, b
     struct msg m = {.kind = MSG_CHUNKS, .from = worker_member(os->worker), .to = o->member};
     m.chunks.n = n;
     m.chunks.closed = closed;
-    if (o->near && !o->guest)
+    if (o->near)
         m.chunks.share = msg_text(os->share->name);
     m.chunks.items.v = items;
     m.chunks.items.count = count;
@@ -284,10 +314,17 @@ static bool flush(struct outlets *os, struct outlet *o)
     return true;
 }
 
+static bool lends_batches(const struct outlets *os, const struct outlet *o)
+{
+    return o->guest && os->share->block_bytes >= BATCH_FULL;
+}
+
 /* A block for the bodies: of the shared memory, if that uploader reads it. */
 static void give_block(struct outlets *os, struct outlet *o)
 {
-    char *block = o->guest ? share_take(os->share) : NULL;
+    char *block = lends_batches(os, o) ? share_take(os->share) : NULL;
+    if (o->batch.block) /* of the time before it read our memory */
+        free(o->batch.block);
     if (block) {
         batch_give_block(&o->batch, block, block, os->share->block_bytes, true);
         return;
@@ -313,7 +350,9 @@ static bool room_in_batch(struct outlets *os, struct outlet *o, const struct msg
 static uint64_t add_to_batch(struct outlets *os, struct outlet *o, const struct msg_chunk *c,
                              const char *body)
 {
-    if (body && c->len && !o->batch.block)
+    const struct batch *b = &o->batch;
+    bool better = lends_batches(os, o) && !b->shared && !b->bodies_len;
+    if (body && c->len && (!b->block || better))
         give_block(os, o);
     batch_add(&o->batch, c, body);
     if (o->batch.count == 1)
@@ -334,7 +373,10 @@ static uint64_t lend(struct outlets *os, struct outlet *o, struct msg_chunk *c, 
     *block = NULL;
     FAULT("fetcher.chunk.lent");
     uint64_t n = add_to_batch(os, o, c, NULL);
-    o->full |= has_borrowed_enough(os, o);
+    if (has_borrowed_enough(os, o)) { /* no other may join it */
+        flush(os, o);
+        o->full = true;
+    }
     return n;
 }
 
@@ -413,7 +455,7 @@ void outlets_turn(struct outlets *os)
     share_collect(os->share);
     DL_FOREACH(os->list, o) {
         o->full = has_borrowed_enough(os, o);
-        o->guest = o->near && (o->guest || share_has_guest(os->share, o->member));
+        o->guest = o->near && share_has_guest(os->share, o->member);
         if (o->last_n <= o->mark || !o->reading)
             o->mark_moved_ms = now;
         if (!is_feeder_silent(os) && now - o->mark_moved_ms > worker_lease_ms(os->worker)) {

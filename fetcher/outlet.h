@@ -34,6 +34,7 @@ struct outlet {
     uint64_t batch_n;         /* the number of the message they will be */
     int64_t flush_at_ms;      /* clock; when they have waited long enough */
     unsigned open;            /* objects begun there and not ended */
+    unsigned waiting;         /* of them, those that wait for room; the transfers' */
     struct sent sent;         /* objects sent whole; after a `lost`, none */
     int64_t mark_moved_ms, listed_ms;  /* patience */
     int64_t sent_ms;          /* clock; last message to it */
@@ -69,8 +70,11 @@ bool outlets_any_stays(const struct outlets *os);
 bool outlets_any_guest(const struct outlets *os);
 /* Whether one of them wants the responses' heads, or none is known yet. */
 bool outlets_want_heads(const struct outlets *os);
-/* The next outlet in turn that may take a new object, NULL if none has room. */
-struct outlet *outlets_pick(struct outlets *os);
+/* The next outlet in turn that may take a new object, one that reads if there is one; NULL if none
+ * has room. `first`: before those that wait there, too. */
+struct outlet *outlets_pick(struct outlets *os, bool first);
+/* Whether there is one for a new object, whoever it will be. */
+bool outlets_any_room(const struct outlets *os);
 
 /* Sends a chunk whose body is the c->len bytes at *block + OUTLET_HEAD_ROOM; the block is of
  * malloc(), of slots that nobody else frees, or of the share. The number of the message that

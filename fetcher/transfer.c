@@ -36,7 +36,8 @@ struct transfer {
     struct digest *digest;      /* NULL once digest_text has it */
     char digest_text[DIGEST_TEXT];
     int64_t discarded;          /* bytes of an error's body */
-    bool begun, ended, blocked, paused, discard;
+    bool begun, ended, paused, discard;
+    unsigned *waits;            /* the count of those that wait for room where it does; NULL: not */
     const char *fail_class, *fail_detail;  /* static; why we ended it ourselves */
     bool fail_retry;
 
@@ -61,10 +62,16 @@ static char *copy_text(const char *s)
     return copy;
 }
 
+/* It waits for room at its outlet, or for any outlet's, or no more. */
 static void set_blocked(struct transfer *t, bool blocked)
 {
-    t->all->blocked_count += (unsigned)blocked - (unsigned)t->blocked;
-    t->blocked = blocked;
+    if (t->waits)
+        --*t->waits;
+    t->all->blocked_count -= t->waits != NULL;
+    t->waits = !blocked ? NULL : t->outlet ? &t->outlet->waiting : &t->all->homeless;
+    if (t->waits)
+        ++*t->waits;
+    t->all->blocked_count += blocked;
 }
 
 static void free_transfer(struct transfer *t)
@@ -174,7 +181,7 @@ static void digest_beside(struct transfer *t)
     if (odd->digested < odd->fill)
         return;
     ts->odd = t->digested < t->fill ? t : NULL;
-    if (odd->ended && !odd->blocked && !finish(odd))
+    if (odd->ended && !odd->waits && !finish(odd))
         set_blocked(odd, true);
 }
 
@@ -184,9 +191,9 @@ static void digest_beside(struct transfer *t)
 static int ship(struct transfer *t, bool last)
 {
     struct transfers *ts = t->all;
-    if (ts->blocked_count && !ts->serving)
+    if (!ts->serving && (t->outlet ? t->outlet->waiting : ts->homeless))
         return 0; /* somebody older waits */
-    struct outlet *o = t->outlet ? t->outlet : outlets_pick(ts->outlets);
+    struct outlet *o = t->outlet ? t->outlet : outlets_pick(ts->outlets, ts->serving);
     if (!o || o->full)
         return 0;
     struct msg_chunk c = {.d = t->d, .task = t->task, .offset = t->offset, .len = t->fill,
@@ -223,8 +230,11 @@ static int ship(struct transfer *t, bool last)
     FAULT_IF(!c.first && !last, "fetcher.chunk.middle.sent");
     FAULT_IF(!c.first && last, "fetcher.chunk.last.sent");
     if (!t->outlet) {
+        bool blocked = t->waits;
+        set_blocked(t, false);
         t->outlet = o;
         o->open++;
+        set_blocked(t, blocked);
     }
     t->offset += t->fill;
     t->fill = t->digested = 0;
@@ -399,12 +409,12 @@ static void on_end(void *arg, const struct xfer_end *e)
     } else if (e->class) {
         report_failed(t, e->class, e->detail, e->retry, e->retry_after_ms);
         free_transfer(t);
-    } else if (!t->blocked && t->inflate && !inflate_ended(t->inflate)) {
+    } else if (!t->waits && t->inflate && !inflate_ended(t->inflate)) {
         report_failed(t, "encoding", "the encoded body ends too early", true, 0);
         free_transfer(t);
     } else if (t->all->odd == t && t->all->running_count > 1) {
         t->all->odd_ms = clock_ms(); /* the next bytes of another end it, or the next turns */
-    } else if (!t->blocked && !finish(t)) {
+    } else if (!t->waits && !finish(t)) {
         set_blocked(t, true);
     }
 }
@@ -425,8 +435,8 @@ void transfers_close(struct transfers *ts)
 
 /* Turns. */
 
-/* Goes on with one that waited. Returns whether it waits no more (it may be gone, then). */
-static bool go_on(struct transfer *t)
+/* Goes on with one that waited, as far as there is room; it may be gone, then. */
+static void go_on(struct transfer *t)
 {
     if (t->rest) {
         const char *data = t->rest + t->rest_at;
@@ -434,38 +444,39 @@ static bool go_on(struct transfer *t)
         int got = digest_bytes(t, &data, &len);
         t->rest_at = t->rest_len - len;
         if (got == 0)
-            return false;
+            return;
         if (got < 0 || (t->ended && t->inflate && !inflate_ended(t->inflate))) {
             if (got >= 0)
                 fail(t, "encoding", "the encoded body ends too early", true);
             report_failed(t, t->fail_class, t->fail_detail, t->fail_retry, 0);
             free_transfer(t);
-            return true;
+            return;
         }
         free(t->rest);
         t->rest = NULL;
         t->rest_len = t->rest_at = 0;
     }
-    if (t->ended)
-        return finish(t);
+    if (t->ended) {
+        finish(t);
+        return;
+    }
     set_blocked(t, false);
     if (t->paused) {
         t->paused = false;
         xfer_resume(t->xfer);
     }
-    return true;
 }
 
 static void end_wait(struct transfers *ts)
 {
     struct transfer *t = ts->odd;
-    if (t && t->ended && !t->blocked && clock_ms() - ts->odd_ms >= COMPANY_MS && !finish(t))
+    if (t && t->ended && !t->waits && clock_ms() - ts->odd_ms >= COMPANY_MS && !finish(t))
         set_blocked(t, true);
 }
 
 int64_t transfers_sleep_ms(const struct transfers *ts)
 {
-    return ts->odd && ts->odd->ended && !ts->odd->blocked ? COMPANY_MS : INT32_MAX;
+    return ts->odd && ts->odd->ended && !ts->odd->waits ? COMPANY_MS : INT32_MAX;
 }
 
 static void serve_waiting(struct transfers *ts)
@@ -475,7 +486,7 @@ static void serve_waiting(struct transfers *ts)
         return;
     ts->serving = true;
     DL_FOREACH_SAFE(ts->running, t, tmp)
-        if (t->blocked && !(t->outlet && t->outlet->full))
+        if (t->waits && !(t->outlet && t->outlet->full))
             go_on(t);
     ts->serving = false;
 }
@@ -498,7 +509,8 @@ void transfers_turn(struct transfers *ts)
 {
     end_wait(ts);
     serve_waiting(ts);
-    while (ts->queued && !ts->blocked_count && ts->running_count < ts->slots)
+    while (ts->queued && !ts->homeless && ts->running_count < ts->slots &&
+           outlets_any_room(ts->outlets))
         start(ts->queued);
     if (ts->freed * 2 >= ts->slots)
         worker_beat_soon(ts->worker, true);

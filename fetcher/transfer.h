@@ -2,7 +2,8 @@
  * What comes after is the outlet's (sent.h).
  *
  * Memory: a running transfer holds one chunk at most, and what one call of libcurl brought
- * while it waits for room. Room goes to the oldest that waits; nothing new starts before.
+ * while it waits for room. Room goes to the oldest that waits for it; nothing new starts while there
+ * is none anywhere.
  *
  * Hides: chunks, decoding, digests. */
 #ifndef SLUICE_TRANSFER_H
@@ -31,7 +32,9 @@ struct transfers {
 
     struct transfer *by_d;               /* all; owned */
     struct transfer *queued, *running;   /* each in order of arrival */
-    unsigned queued_count, running_count, blocked_count;
+    unsigned queued_count, running_count;
+    unsigned blocked_count;    /* those that wait for room; */
+    unsigned homeless;         /* of them, those that have no outlet yet */
     unsigned freed;            /* slots that came free since the last beat */
     bool serving;              /* room is being given to those that wait */
     struct transfer *odd;      /* the one whose bytes wait to be digested beside another's, or NULL */

@@ -187,6 +187,7 @@ void share_reclaim(struct share *s, const uint32_t *count)
 
 struct guest {
     char *map;
+    uint64_t self;                    /* who we said we are */
     size_t bytes;
     size_t blocks_from, block_bytes;  /* as they were when it was mapped */
     unsigned holds;
@@ -235,6 +236,16 @@ static bool announce(const struct guest *g, uint64_t self)
     return false;
 }
 
+static void withdraw(const struct guest *g)
+{
+    struct head *head = (struct head *)(void *)g->map;
+    for (int i = 0; i < GUESTS_MOST; i++) {
+        uint64_t mine = g->self;
+        if (atomic_compare_exchange_strong(&head->guests[i], &mine, 0))
+            return;
+    }
+}
+
 struct guest *guest_open(const char *name, size_t name_len, uint64_t owner, uint64_t self)
 {
     char path[SHARE_NAME];
@@ -257,6 +268,7 @@ struct guest *guest_open(const char *name, size_t name_len, uint64_t owner, uint
     }
     if (!read_layout(g, owner) || !announce(g, self))
         goto fail;
+    g->self = self;
     close(fd);
     return g;
 fail:
@@ -278,6 +290,7 @@ void guest_drop(struct guest *g)
 {
     if (!g || --g->holds)
         return;
+    withdraw(g);
     munmap(g->map, g->bytes);
     free(g);
 }

@@ -61,7 +61,7 @@ struct guest;
  * not within our reach. The caller has one hold of it. */
 struct guest *guest_open(const char *name, size_t name_len, uint64_t owner, uint64_t self);
 void guest_hold(struct guest *g);
-void guest_drop(struct guest *g);  /* the last one unmaps it */
+void guest_drop(struct guest *g);  /* the last one unmaps it, and says so there */
 
 /* The `len` bytes at `at`, NULL if there is no such place or it is not lent as `seq` now. */
 const void *guest_bytes(const struct guest *g, uint64_t at, uint64_t len, uint64_t seq);

@@ -2,7 +2,7 @@
  *
  * A wire carries whole one-frame messages, in order per peer, into or out of this process. It
  * never blocks: waiting is the loop's job. A sent message is NOT a delivered one: see
- * docs/protocol.md, "Custody".
+ * docs/protocol.md, "Two counters make loss visible".
  *
  * Hides:   libzmq. Only wire.c includes <zmq.h>.
  * Threads: a wire belongs to the thread that opened it; frames may be freed in any.

@@ -249,14 +249,14 @@ static void finish_job(struct object *o)
     } else if (o->unwanted) {
         if (!drop_handle(o) && (o->complete || !o->refused))
             free_object(o);
-    } else if (o->err) {
-        fail(o);
-    } else if (o->recalled) {
+    } else if (o->recalled) { /* whatever the store says of what was not what was sent */
         if (o->foreign)
             end_object(o);
         else
             refuse(o, &(struct msg_outcome){.class = msg_text("lost"), .retry = true,
                                             .detail = msg_text(taken_back)});
+    } else if (o->err) {
+        fail(o);
     } else {
         hand_in(o);
     }

@@ -9,6 +9,7 @@ struct loan {
     struct guest *guest;  /* whose memory it is; held */
     uint64_t at, seq;
     unsigned holds;
+    struct loan *next;    /* of the same parcel */
 };
 
 struct parcel {
@@ -16,7 +17,8 @@ struct parcel {
     const uint8_t *before;  /* where the frame's bytes were when it was read */
     struct guest *guest;
     uint64_t *buffered;
-    struct loan *loan;      /* the last one found; one hold is ours */
+    struct loan *loans;     /* all found; one hold of each is ours */
+    struct loan *loan;      /* the last one found */
     unsigned holds;
 };
 
@@ -64,8 +66,11 @@ struct parcel *parcel_open(struct frame *f, struct guest *guest, uint64_t *buffe
 
 void parcel_close(struct parcel *p)
 {
-    give_back(p->loan);
-    p->loan = NULL;
+    for (struct loan *l = p->loans, *next; l; l = next) {
+        next = l->next;
+        give_back(l);
+    }
+    p->loans = p->loan = NULL;
     let_go(p);
 }
 
@@ -76,10 +81,15 @@ void parcel_find(struct parcel *p, struct msg_chunk *c)
         return;
     }
     c->bytes = p->guest ? guest_bytes(p->guest, c->at, c->len, c->seq) : NULL;
-    if (!c->bytes || (p->loan && p->loan->seq == c->seq))
+    if (!c->bytes)
         return;
-    give_back(p->loan);
+    for (p->loan = p->loans; p->loan && p->loan->seq != c->seq;)
+        p->loan = p->loan->next;
+    if (p->loan)
+        return;
     p->loan = borrow(p->guest, c);
+    p->loan->next = p->loans;
+    p->loans = p->loan;
 }
 
 struct piece *parcel_keep(struct parcel *p, const struct msg_chunk *c)

@@ -136,9 +136,6 @@ void store_options(const struct opt **tables, const char **headings, int at);
 /* Likewise: a line for each store, into `out`, which has room for them. */
 void store_usage(char *out, size_t size);
 
-/* A free_bytes() for stores with a directory. */
-int64_t store_free_below(int dir_fd);
-
 /* A key we accept: [A-Za-z0-9._-] in parts between single slashes, none of which begins with a
  * dot, at most 1024 bytes. The fetcher has it from the feeder, but names come from a fixed
  * alphabet here too. */

@@ -73,3 +73,59 @@ maps_memory() { grep -q 'memfd:sluice' "/proc/$1/maps"; }
     timeout 60 "$BIN/feeder" --at "$AT" urls > manifest 2> feeder.log
     check_run urls manifest
 }
+
+requests() { curl -s "$BASE/-/stats" | jq .requests; }
+
+@test "small bodies and larger ones in turn: each is fetched once" {
+    start_origin
+    local i
+    for i in {1..1000}; do echo "$BASE/-/bytes/1000/a$i"; echo "$BASE/-/bytes/20000/b$i"; done > urls
+    start_uploader -j 1 dir:out
+    start_fetcher
+    timeout 60 "$BIN/feeder" --at "$AT" urls > manifest 2> feeder.log
+    check_run urls manifest
+    [ "$(requests)" -eq 2000 ]
+}
+
+@test "workers that stay through a pause longer than the lease share their memory again" {
+    start_origin
+    start_uploader --stay dir:out
+    start_fetcher --stay
+    local round
+    for round in 1 2; do
+        seq -f "$BASE/-/bytes/70000/$round-%.0f" 300 > urls
+        timeout 30 "$BIN/feeder" --at "$AT" --lease 1 urls > manifest 2> feeder.log
+        check_run urls manifest
+        sleep 2
+    done
+    [ "$(requests)" -eq 600 ]
+}
+
+@test "a fetcher that leaves takes nothing back that it has handed over" {
+    start_origin
+    make_list 60 70000 > urls
+    start_uploader -j 1 'exec:sh -c "sleep 0.05; cat > /dev/null"'
+    start_fetcher --wait 5 -j 10; local leaves=$FETCHER
+    "$BIN/feeder" --at "$AT" urls > manifest 2> feeder.log 3>&- & local feeder=$!
+    PIDS+=($feeder)
+    until_true 10 lines_at_least 5 manifest
+    kill "$leaves"
+    start_fetcher
+    wait $feeder
+    [ "$(grep -c '"delivered"' manifest)" -eq 60 ]
+    [ "$(requests)" -eq 60 ]
+}
+
+@test "an uploader without room stops only what has begun there" {
+    start_origin
+    make_list 200 3000000 '?rate=10000000' > urls
+    start_uploader --min-free 90000G dir:out; local full=$UPLOADER
+    start_uploader dir:out
+    start_fetcher -j 20
+    "$BIN/feeder" --at "$AT" --lease 2 urls > manifest 2> feeder.log 3>&- & local feeder=$!
+    PIDS+=($feeder)
+    until_true 30 lines_at_least 150 manifest
+    kill -9 "$full" # what has begun there is fetched again
+    wait $feeder
+    check_run urls manifest
+}

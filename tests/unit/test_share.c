@@ -126,10 +126,17 @@ static void what_is_no_such_memory_is_not_mapped(void **state)
 static void guests_beyond_its_room_do_without(void **state)
 {
     (void)state;
-    for (uint64_t self = 100; self < 163; self++)
-        guest_drop(guest_open(s.name, strlen(s.name), OWNER, self));
+    struct guest *many[63];
+    for (uint64_t i = 0; i < 63; i++)
+        assert_non_null(many[i] = guest_open(s.name, strlen(s.name), OWNER, 100 + i));
     assert_null(guest_open(s.name, strlen(s.name), OWNER, 163));
     assert_true(share_has_guest(&s, GUEST) && share_has_guest(&s, 162));
+    for (int i = 0; i < 63; i++)
+        guest_drop(many[i]); /* and leave their places to others */
+    assert_false(share_has_guest(&s, 162));
+    many[0] = guest_open(s.name, strlen(s.name), OWNER, 163);
+    assert_non_null(many[0]);
+    guest_drop(many[0]);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_both, close_both)

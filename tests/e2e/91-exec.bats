@@ -259,6 +259,9 @@ END
     [ "$(jq -r .tries manifest | sort -u)" = 1 ]
 }
 
+# at_most COUNT NAME: so many of the uploader's descriptors are of that name.
+at_most() { [ "$(find "/proc/$UPLOADER/fd" -lname "$2" | wc -l)" -le "$1" ]; }
+
 @test "a command has three descriptors, no signal blocked or ignored, a group of its own" {
     start_origin
     script look << 'END'
@@ -267,7 +270,8 @@ for fd in {0..255}; do [ ! -e /proc/$$/fd/$fd ] || fds+=" $fd"; done
 echo $fds >> fds
 ulimit -n >> limits
 sed -nE 's/^Sig(Blk|Ign):\s*//p' /proc/self/status >> signals # bash ignores one itself
-[ "$(ps -o pgid= -p $$ | tr -d ' ')" = $$ ] && echo own >> groups
+[ "$(ps -o pgid= -p $$ | tr -d ' ')" = $$ ] || echo another >> groups
+echo own >> groups
 END
     ulimit -Sn 700
     start_uploader --stay -j 8 'exec:./look'
@@ -278,15 +282,16 @@ END
     before=$(find "/proc/$UPLOADER/fd" -type l | wc -l)
     [ "$(sort -u fds)" = "0 1 2 255" ] # 255 is bash's, on the script
     [ "$(sort -u signals)" = 0000000000000000 ]
-    [ "$(wc -l < groups)" -eq 200 ]
+    [ "$(sort -u groups)" = own ]
+    [ "$(wc -l < groups)" -ge 200 ] # more where a busy machine let a lease lapse
     [ "$(sort -u limits)" = 700 ]
     start_fetcher
     feed urls > manifest
     after=$(find "/proc/$UPLOADER/fd" -type l | wc -l)
     echo "# descriptors: $before, $after" >&3
     [ "$after" -le $((before + 2)) ]
-    [ "$(find "/proc/$UPLOADER/fd" -lname 'pipe:*' | wc -l)" -le 3 ]
-    [ "$(find "/proc/$UPLOADER/fd" -lname '*pidfd*' | wc -l)" -eq 0 ]
+    until_true 5 at_most 3 'pipe:*'
+    until_true 5 at_most 0 '*pidfd*'
 }
 
 @test "README: uploader 'exec:scripts/examples/gzip-store out {key}'" {

@@ -129,7 +129,7 @@ static void add_uri(struct buf *b, const char *url)
 {
     buf_adds(b, "WARC-Target-URI: ");
     for (const unsigned char *at = (const unsigned char *)url; *at && *at != '#'; at++)
-        if (*at <= ' ' || *at >= 0x7f || strchr("<>\"", *at))
+        if (*at <= ' ' || *at >= 0x7f || strchr("<>\"{}|\\^`", *at))
             buf_addf(b, "%%%02X", *at);
         else
             buf_add(b, at, 1);

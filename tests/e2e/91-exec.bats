@@ -281,7 +281,10 @@ END
     local before after
     before=$(find "/proc/$UPLOADER/fd" -type l | wc -l)
     [ "$(sort -u fds)" = "0 1 2 255" ] # 255 is bash's, on the script
-    [ "$(sort -u signals)" = 0000000000000000 ]
+    local ignored
+    for ignored in $(sort -u signals); do
+        [ $((0x$ignored & ~0x180000000)) -eq 0 ] # but for 32 and 33, which are the C library's own
+    done
     [ "$(sort -u groups)" = own ]
     [ "$(wc -l < groups)" -ge 200 ] # more where a busy machine let a lease lapse
     [ "$(sort -u limits)" = 700 ]

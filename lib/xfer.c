@@ -535,6 +535,10 @@ static void end(struct xfer *x, CURLcode rc)
         e.class = "paused";
         e.detail = "the origin ended it after back-pressure had paused it";
     }
+    if (rc == CURLE_URL_MALFORMAT && e.code) { /* a Location; libcurl says so for want of memory, too */
+        e.class = "redirect";
+        e.retry = true;
+    }
     if (rc && x->refused) {
         e.class = "refused";
         e.detail = "the address is not allowed (--allow-net)";

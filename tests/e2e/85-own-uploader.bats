@@ -145,7 +145,7 @@ stored_by() { uploaders | grep -qx "$1"; }
 # swap FIRST SECOND: `first` and `second` start an uploader each, and set NOW to its pid.
 swap() {
     start_origin
-    make_list 3000 20000 '?wait=10' > urls
+    make_list 8000 20000 '?wait=10' > urls
     start_fetcher -j 20
     $1
     local old=$NOW
@@ -155,13 +155,13 @@ swap() {
     until_true 20 stored_by "$NOW"
     kill -TERM "$old"
     wait "$old"
-    [ "$(wc -l < manifest)" -lt 3000 ]
+    [ "$(wc -l < manifest)" -lt 8000 ]
     wait "$FEEDER"
     wait "$NOW"
     wait "$FETCHER"
     check_run urls manifest
     [ "$(uploaders | wc -l)" -eq 2 ]
-    tail -n 1 feeder.log | grep -q '3000 fed = 3000 delivered + 0 failed + 0 open'
+    tail -n 1 feeder.log | grep -q '8000 fed = 8000 delivered + 0 failed + 0 open'
     ! grep -q '"tries":[^1]' manifest
 }
 

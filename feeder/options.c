@@ -118,6 +118,14 @@ struct input *options_open_list(char **names, int count)
     return input_open(&manifest, 1, settings.classes);
 }
 
+static int write_all(int fd, const char *text, size_t len)
+{
+    for (ssize_t n; len; text += n, len -= (size_t)n)
+        if ((n = write(fd, text, len)) < 0)
+            return -1;
+    return 0;
+}
+
 int options_open_joblog(void)
 {
     static const char columns[] = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\t"
@@ -128,11 +136,11 @@ int options_open_joblog(void)
     char last = '\n';
     int fd = open(settings.joblog, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (fd < 0 || fstat(fd, &st) ||
-        (st.st_size == 0 && write(fd, columns, sizeof columns - 1) != sizeof columns - 1))
+        (st.st_size == 0 && write_all(fd, columns, sizeof columns - 1)))
         say_die(say_status(errno), "--joblog: %s: %s", settings.joblog, strerror(errno));
     /* A line that an earlier feeder was killed in is not gone on with. */
     if (S_ISREG(st.st_mode) && st.st_size && pread(fd, &last, 1, st.st_size - 1) == 1 &&
-        last != '\n' && write(fd, "\n", 1) != 1)
+        last != '\n' && write_all(fd, "\n", 1))
         say_die(say_status(errno), "--joblog: %s: %s", settings.joblog, strerror(errno));
     return fd;
 }

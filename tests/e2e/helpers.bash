@@ -52,7 +52,7 @@ start_nginx() {
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0))
 print(s.getsockname()[1])')
     cat > nginx.conf <<NGINX
-daemon off; user $(id -un); pid $T/nginx.pid; error_log $T/nginx.log; worker_processes 1;
+daemon off; master_process off; pid $T/nginx.pid; error_log $T/nginx.log; worker_processes 1;
 events {}
 http { access_log off; client_body_temp_path $T/nginx.tmp; client_max_body_size 0;
     server { listen 127.0.0.1:$port; $* } }

@@ -157,7 +157,7 @@ static void digest_alone(struct transfer *t)
         t->all->odd = NULL;
 }
 
-static int finish(struct transfer *t);
+static void finish_or_wait(struct transfer *t);
 
 /* `t` has new bytes in its block. */
 static void digest_beside(struct transfer *t)
@@ -181,8 +181,8 @@ static void digest_beside(struct transfer *t)
     if (odd->digested < odd->fill)
         return;
     ts->odd = t->digested < t->fill ? t : NULL;
-    if (odd->ended && !odd->waits && !finish(odd))
-        set_blocked(odd, true);
+    if (odd->ended && !odd->waits)
+        finish_or_wait(odd);
 }
 
 /* Chunks. */
@@ -386,6 +386,12 @@ static int finish(struct transfer *t)
     return 1;
 }
 
+static void finish_or_wait(struct transfer *t)
+{
+    if (!finish(t))
+        set_blocked(t, true);
+}
+
 static void on_end(void *arg, const struct xfer_end *e)
 {
     struct transfer *t = arg;
@@ -414,8 +420,8 @@ static void on_end(void *arg, const struct xfer_end *e)
         free_transfer(t);
     } else if (t->all->odd == t && t->all->running_count > 1) {
         t->all->odd_ms = clock_ms(); /* the next bytes of another end it, or the next turns */
-    } else if (!t->waits && !finish(t)) {
-        set_blocked(t, true);
+    } else if (!t->waits) {
+        finish_or_wait(t);
     }
 }
 
@@ -470,8 +476,8 @@ static void go_on(struct transfer *t)
 static void end_wait(struct transfers *ts)
 {
     struct transfer *t = ts->odd;
-    if (t && t->ended && !t->waits && clock_ms() - ts->odd_ms >= COMPANY_MS && !finish(t))
-        set_blocked(t, true);
+    if (t && t->ended && !t->waits && clock_ms() - ts->odd_ms >= COMPANY_MS)
+        finish_or_wait(t);
 }
 
 int64_t transfers_sleep_ms(const struct transfers *ts)

@@ -38,7 +38,7 @@ maps_memory() { grep -q 'memfd:sluice' "/proc/$1/maps"; }
     for round in 1 2 3; do
         until_true 30 lines_at_least $((round * 1000)) manifest
         kill -STOP $stopped
-        sleep 2
+        sleep 2 # longer than the lease
         kill -CONT $stopped
     done
     wait $feeder
@@ -96,7 +96,7 @@ requests() { curl -s "$BASE/-/stats" | jq .requests; }
         seq -f "$BASE/-/bytes/70000/$round-%.0f" 300 > urls
         timeout 30 "$BIN/feeder" --at "$AT" --lease 1 urls > manifest 2> feeder.log
         check_run urls manifest
-        sleep 2
+        sleep 2 # longer than the lease
     done
     [ "$(requests)" -eq 600 ]
 }

@@ -12,7 +12,7 @@
 
 enum {
     BATCH_SMALL = 65536,        /* longer bodies go alone, without being copied */
-    BATCH_FULL = 200 << 10,     /* bytes of bodies after which it should be sent, */
+    BATCH_FULL = 248 << 10,     /* bytes of bodies after which it should be sent, */
     BATCH_LENT_FULL = 1 << 20,  /* and of those that are lent by themselves */
     BATCH_ITEMS = 64,
     BATCH_HEAD_ROOM = 32 << 10, /* before the bodies of a block of our own, for the message's map */

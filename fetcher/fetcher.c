@@ -21,7 +21,7 @@
 
 enum {
     LIST_MOST = MSG_LIST_MOST,
-    LONG_LIST = 10000,   /* in a beat; so long a one goes once a beat only */
+    MORE_LEAST = 8, MORE_MOST = 64, /* tasks at hand beyond another for each slot */
 };
 
 static struct {
@@ -83,7 +83,7 @@ struct fetcher {
     struct guard guard;
     int stop_fd;
     uint64_t held[LIST_MOST], held_tasks[LIST_MOST];  /* a beat's lists */
-    int64_t long_until_ms;  /* clock; no list before: the last one was long */
+    int64_t list_due_ms;     /* clock; no list before */
 };
 
 /* The worker's role. */
@@ -111,16 +111,15 @@ static void on_reset(void *arg)
     xfers_want_heads(f->xfers, outlets_want_heads(&f->outlets));
 }
 
-/* A lease is ten beats: of thousands it is enough to say once a beat that we have them. */
+/* A lease is ten beats: it is enough to say once a beat what we have, and not whenever slots are
+ * free. */
 static uint32_t list_held(struct fetcher *f)
 {
     int64_t beat_ms = worker_beat_ms(f->worker);
-    if (clock_ms() < f->long_until_ms)
+    if (clock_ms() < f->list_due_ms)
         return 0;
-    uint32_t count = transfers_list(&f->transfers, 3 * beat_ms, f->held, f->held_tasks, LIST_MOST);
-    if (count >= LONG_LIST)
-        f->long_until_ms = clock_ms() + beat_ms;
-    return count;
+    f->list_due_ms = clock_ms() + beat_ms / 2;
+    return transfers_list(&f->transfers, 3 * beat_ms, f->held, f->held_tasks, LIST_MOST);
 }
 
 static void fill_beat(void *arg, struct msg_beat *b)
@@ -183,6 +182,14 @@ static void wait_for_news(struct fetcher *f)
     loop_wait(f->loop, flush_ms < sleep_ms ? flush_ms : sleep_ms);
 }
 
+/* Tasks at hand for slots that come free: the fewer, the more beats are needed to ask for more; the
+ * more, the longer the last ones wait here while another fetcher may be idle. */
+static int64_t prefetch(void)
+{
+    int64_t more = settings.parallel < MORE_MOST ? settings.parallel : MORE_MOST;
+    return settings.parallel + (more < MORE_LEAST ? MORE_LEAST : more);
+}
+
 static void open_all(struct fetcher *f, int argc, char **argv)
 {
     int first = opt_parse(&program, argc, argv);
@@ -224,7 +231,7 @@ static void open_all(struct fetcher *f, int argc, char **argv)
                                   .arg = f};
     f->transfers = (struct transfers){.worker = f->worker, .outlets = &f->outlets,
                                       .xfers = f->xfers, .slots = settings.parallel,
-                                      .prefetch = settings.parallel + 8,
+                                      .prefetch = prefetch(),
                                       .chunk_bytes = (size_t)settings.chunk_bytes,
                                       .max_bytes = settings.max_bytes,
                                       .digest = (enum digest_kind)digest};

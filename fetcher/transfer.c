@@ -518,7 +518,7 @@ void transfers_turn(struct transfers *ts)
     while (ts->queued && !ts->homeless && ts->running_count < ts->slots &&
            outlets_any_room(ts->outlets))
         start(ts->queued);
-    if (ts->freed * 2 >= ts->slots)
+    if (ts->freed * 2 >= ts->prefetch)
         worker_beat_soon(ts->worker, true);
 }
 

@@ -49,19 +49,13 @@ int buf_reserve(struct buf *b, size_t extra)
     return -1;
 }
 
-int buf_add(struct buf *b, const void *data, size_t len)
+int buf_addu(struct buf *b, uint64_t n)
 {
-    if (buf_reserve(b, len))
-        return -1;
-    if (len)
-        memcpy(b->data + b->len, data, len);
-    b->len += len;
-    return 0;
-}
-
-int buf_adds(struct buf *b, const char *text)
-{
-    return buf_add(b, text, strlen(text));
+    char text[20], *at = text + sizeof text; /* of 2^64 - 1 */
+    do
+        *--at = (char)('0' + n % 10);
+    while (n /= 10);
+    return buf_add(b, at, (size_t)(text + sizeof text - at));
 }
 
 int buf_addf(struct buf *b, const char *format, ...)

@@ -2,10 +2,8 @@
 
 #include "lib/utf8.h"
 
-static bool plain(unsigned char c)
-{
-    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-}
+static const bool escaped[256] = {
+    [0 ... 0x1f] = true, ['"'] = true, ['\\'] = true, [0x7f ... 0xff] = true};
 
 static int one(struct buf *b, const unsigned char *s, size_t n)
 {
@@ -36,7 +34,7 @@ int json_string(struct buf *b, const char *text, size_t len)
         return -1;
     for (size_t i = 0; i < len;) {
         size_t run = i;
-        while (run < len && plain(s[run]))
+        while (run < len && !escaped[s[run]])
             run++;
         if (run > i && buf_add(b, s + i, run - i))
             return -1;

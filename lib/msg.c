@@ -4,11 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One table serves writer and reader: a row per field, in the order they are written. */
+/* One table serves writer and reader: a row per field, at most 32, in the order they are written. */
 enum type { U64, FLAG, TEXT, RUN, NUMBERS, LIST };
 
 struct field {
     const char *name;
+    size_t name_len;
     enum type type;
     size_t at;                   /* offset in the struct */
     bool must;                   /* written even if zero, refused if missing */
@@ -18,9 +19,10 @@ struct field {
 
 #define MUST true
 #define MAY false
-#define F(type_, s, m, need) {#m, type_, offsetof(struct s, m), need, NULL, 0}
-#define L(s, m, element, table) {#m, LIST, offsetof(struct s, m), MAY, table, sizeof(struct element)}
-#define END {NULL, U64, 0, MAY, NULL, 0}
+#define F(type_, s, m, need) {#m, sizeof #m - 1, type_, offsetof(struct s, m), need, NULL, 0}
+#define L(s, m, element, table) \
+    {#m, sizeof #m - 1, LIST, offsetof(struct s, m), MAY, table, sizeof(struct element)}
+#define END {NULL, 0, U64, 0, MAY, NULL, 0}
 
 static const struct field head_fields[] = {
     F(RUN, msg, run, MUST), F(U64, msg, from, MUST), F(U64, msg, to, MUST), END};
@@ -208,7 +210,7 @@ static void pack_fields(msgpack_packer *p, const struct field *f, const char *ba
             continue;
         const char *at = base + f->at;
         const struct msg_text *text = (const struct msg_text *)at;
-        pack_text(p, f->name, strlen(f->name));
+        pack_text(p, f->name, f->name_len);
         switch (f->type) {
         case U64:
             msgpack_pack_uint64(p, *(const uint64_t *)at);
@@ -347,41 +349,56 @@ static int get_value(struct msg_reader *r, const msgpack_object *o, const struct
     return -1;
 }
 
-static bool named(const msgpack_object_kv *kv, const char *name)
+static bool named(const msgpack_object_kv *kv, const char *name, size_t len)
 {
-    return kv->key.type == MSGPACK_OBJECT_STR && kv->key.via.str.size == strlen(name) &&
-           memcmp(kv->key.via.str.ptr, name, kv->key.via.str.size) == 0;
+    return kv->key.type == MSGPACK_OBJECT_STR && kv->key.via.str.size == len &&
+           memcmp(kv->key.via.str.ptr, name, len) == 0;
 }
 
-/* Our own writers keep the table's order, so the search nearly always ends at once. */
-static int get_fields(struct msg_reader *r, const msgpack_object_map *map, const struct field *f,
+/* The field of this key, looked for from `f` on and then from the table's start; NULL: of none. */
+static const struct field *find_field(const struct field *table, const struct field *f,
+                                      const msgpack_object_kv *kv)
+{
+    const struct field *from = f;
+    for (; f->name; f++)
+        if (named(kv, f->name, f->name_len))
+            return f;
+    for (f = table; f < from; f++)
+        if (named(kv, f->name, f->name_len))
+            return f;
+    return NULL;
+}
+
+/* Our own writers keep the table's order, so a search passes only what was left out. Of two of one
+ * name the later counts. */
+static int get_fields(struct msg_reader *r, const msgpack_object_map *map, const struct field *table,
                       char *base, const char **why)
 {
-    uint32_t next = 0;
-    for (; f->name; f++) {
-        uint32_t tried = 0;
-        while (tried < map->size && !named(&map->ptr[(next + tried) % map->size], f->name))
-            tried++;
-        if (tried == map->size) {
-            if (!f->must)
-                continue;
+    const struct field *next = table;
+    uint32_t seen = 0;
+    for (uint32_t i = 0; i < map->size; i++) {
+        const struct field *f = find_field(table, next, &map->ptr[i]);
+        if (!f)
+            continue;
+        if (get_value(r, &map->ptr[i].val, f, base + f->at, why)) {
             *why = f->name;
             return -1;
         }
-        uint32_t hit = (next + tried) % map->size;
-        if (get_value(r, &map->ptr[hit].val, f, base + f->at, why)) {
-            *why = f->name;
-            return -1;
-        }
-        next = hit + 1;
+        seen |= 1u << (f - table);
+        next = f + 1;
     }
+    for (const struct field *f = table; f->name; f++)
+        if (f->must && !(seen & 1u << (f - table))) {
+            *why = f->name;
+            return -1;
+        }
     return 0;
 }
 
 static const msgpack_object *look_up(const msgpack_object_map *map, const char *name)
 {
     for (uint32_t i = 0; i < map->size; i++)
-        if (named(&map->ptr[i], name))
+        if (named(&map->ptr[i], name, strlen(name)))
             return &map->ptr[i].val;
     return NULL;
 }
@@ -432,13 +449,14 @@ static void measure(const uint8_t *at, uint64_t *head, uint64_t *payload, uint64
 /* No object claims more elements than there are bytes: msgpack-c would allocate for them all. */
 static bool plausible(const uint8_t *at, size_t len)
 {
-    uint8_t padded[16] = {0};
+    uint8_t padded[8] = {0}; /* measure() looks at 5 bytes */
     for (uint64_t wanted = 1; wanted; wanted--) {
         uint64_t head, payload, children;
         if (wanted > len)
             return false;
-        memcpy(padded, at, len < 8 ? len : 8);
-        measure(padded, &head, &payload, &children);
+        if (len < sizeof padded)
+            memcpy(padded, at, len);
+        measure(len < sizeof padded ? padded : at, &head, &payload, &children);
         if (1 + head + payload > len || children > len)
             return false;
         at += 1 + head + payload;

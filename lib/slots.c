@@ -41,8 +41,3 @@ void slots_give(struct slots *s, void *block)
     memcpy(block, &s->free, sizeof s->free);
     s->free = block;
 }
-
-bool slots_own(const struct slots *s, const void *p)
-{
-    return (const char *)p >= s->start && (const char *)p < s->end;
-}

@@ -23,5 +23,8 @@ void slots_close(struct slots *s);
 void *slots_take(struct slots *s);
 void slots_give(struct slots *s, void *block);
 /* Whether `p` is one of these blocks. */
-bool slots_own(const struct slots *s, const void *p);
+static inline bool slots_own(const struct slots *s, const void *p)
+{
+    return (const char *)p >= s->start && (const char *)p < s->end;
+}
 #endif

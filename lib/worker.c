@@ -18,8 +18,7 @@ enum {
     SOON_MS = 20,           /* beats for a mere change */
     AT_ONCE_MS = 1,         /* beats because slots are free */
     FIRST_BEAT_MS = 1000,   /* until the feeder has told the lease */
-    OUTCOMES_A_MESSAGE = 256,
-    OUTCOMES_ENOUGH = 64,   /* for a message; fewer wait for company, */
+    OUTCOMES_A_MESSAGE = 256, /* fewer wait for company, */
     COMPANY_MS = 5,         /* but no longer than this */
     GOODBYE_MS = 500,       /* for the feeder's answer to our last beat */
 };
@@ -298,7 +297,7 @@ uint32_t worker_uncovered(const struct worker *w)
 static bool outcomes_due(const struct worker *w)
 {
     const struct outbox *b = &w->outbox;
-    return b->unsent && (w->leaving || b->next_o - b->unsent_o >= OUTCOMES_ENOUGH ||
+    return b->unsent && (w->leaving || b->next_o - b->unsent_o >= OUTCOMES_A_MESSAGE ||
                          clock_ms() >= b->unsent_ms + COMPANY_MS);
 }
 

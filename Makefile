@@ -133,7 +133,8 @@ model:
 FUZZ_S    ?= 60
 FUZZERS   := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_MOST_input = 150000
-FUZZ_SRC  := $(wildcard lib/*.c) $(filter-out feeder/feeder.c,$(wildcard feeder/*.c))
+FUZZ_SRC  := $(wildcard lib/*.c) $(filter-out feeder/feeder.c,$(wildcard feeder/*.c)) \
+             $(filter-out uploader/uploader.c,$(wildcard uploader/*.c))
 FUZZ_OBJ  := $(FUZZ_SRC:%.c=build-fuzz/%.o)
 FUZZ_C    := clang -g -O1 -std=c11 -D_GNU_SOURCE -I. -MMD -MP -fno-sanitize-recover=all
 
@@ -143,7 +144,7 @@ build-fuzz/%.o: %.c
 
 build-fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_OBJ)
 	$(FUZZ_C) -fsanitize=fuzzer,address,undefined -o $@ $< $(FUZZ_OBJ) \
-	    -lzmq -lmsgpackc -lcurl -lcrypto -lxxhash -ljansson
+	    $(UPLOADER_LIBS)
 
 fuzz: $(FUZZERS:%=fuzz-%)
 fuzz-%: build-fuzz/fuzz_%

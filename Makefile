@@ -184,13 +184,24 @@ bench-techniques: all
 run: all
 	scripts/run
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin
+MANUALS := $(PROGRAMS:%=$B/man/%.1) $B/man/sluice.1
+man: $(MANUALS)
+$(MANUALS): scripts/man docs/man/common
+$B/man/sluice.1: scripts/sluice docs/man/sluice.about $B/bin/feeder
+	@mkdir -p $(@D)
+	scripts/man $< > $@
+$B/man/%.1: $B/bin/% docs/man/%.about
+	@mkdir -p $(@D)
+	scripts/man $< > $@
+
+install: all man
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 0755 $(PROGRAMS:%=$B/bin/%) scripts/sluice $(DESTDIR)$(PREFIX)/bin
+	install -m 0644 $(MANUALS) $(DESTDIR)$(PREFIX)/share/man/man1
 
 clean:
 	rm -rf build build-san build-faults build-faults-san build-fuzz
 
-.PHONY: all unit faults e2e chaos torture torture-all soak sanitize check model fuzz test bench bench-smoke bench-techniques run install clean
+.PHONY: all man unit faults e2e chaos torture torture-all soak sanitize check model fuzz test bench bench-smoke bench-techniques run install clean
 .SECONDARY:
 -include $(shell find $B build-fuzz -name '*.d' 2>/dev/null)

@@ -52,3 +52,14 @@ load helpers
     run -4 "$BIN/fetcher" --at "$AT" --wait 0.3
     [[ $output == *"--wait"* ]]
 }
+
+@test "a manual page for each program, with each option that --help has" {
+    local program page option
+    for program in "$BIN/feeder" "$BIN/fetcher" "$BIN/uploader" "$BATS_TEST_DIRNAME/../../scripts/sluice"; do
+        page=$("$BATS_TEST_DIRNAME/../../scripts/man" "$program")
+        [[ $page == *".SH NAME"*".SH SYNOPSIS"*".SH \"EXIT STATUS\""* ]]
+        for option in $("$program" --help | grep -oE '^ +(-., )?--[a-z-]+' | grep -oE -- '--[a-z-]+'); do
+            [[ $page == *"\\fB${option//-/\\-}\\fR"* ]] || { echo "$program: $option"; false; }
+        done
+    done
+}

@@ -83,7 +83,7 @@ struct fetcher {
     struct guard guard;
     int stop_fd;
     uint64_t held[LIST_MOST], held_tasks[LIST_MOST];  /* a beat's lists */
-    int64_t list_due_ms;     /* clock; no list before */
+    int64_t listed_ms;       /* clock; when a beat last had these */
 };
 
 /* The worker's role. */
@@ -115,10 +115,10 @@ static void on_reset(void *arg)
  * free. */
 static uint32_t list_held(struct fetcher *f)
 {
-    int64_t beat_ms = worker_beat_ms(f->worker);
-    if (clock_ms() < f->list_due_ms)
+    int64_t now = clock_ms(), beat_ms = worker_beat_ms(f->worker);
+    if (now - f->listed_ms < beat_ms / 2)
         return 0;
-    f->list_due_ms = clock_ms() + beat_ms / 2;
+    f->listed_ms = now;
     return transfers_list(&f->transfers, 3 * beat_ms, f->held, f->held_tasks, LIST_MOST);
 }
 

@@ -1,9 +1,10 @@
 #include "lib/digest.h"
 
-/* The SHA-256 functions below EVP: only their state can be shared with sha256_pair(). */
+/* The functions below EVP: only their state can be shared with sha256_pair(), and EVP looks an
+ * algorithm up by name for each body. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <errno.h>
-#include <openssl/evp.h>
+#include <openssl/md5.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ static const char *const names[DIGEST_KINDS] = {"none", "sha256", "xxh128", "md5
 struct digest {
     enum digest_kind kind;
     SHA256_CTX sha256;
-    EVP_MD_CTX *md5;
+    MD5_CTX md5;
     XXH3_state_t *xxh;
     bool bad;  /* libcrypto could not go on */
 };
@@ -41,8 +42,6 @@ struct digest *digest_open(enum digest_kind kind)
     d->kind = kind;
     if (kind == DIGEST_XXH128)
         d->xxh = XXH3_createState();
-    else if (kind == DIGEST_MD5)
-        d->md5 = EVP_MD_CTX_new();
     digest_reset(d);
     if (!d->bad)
         return d;
@@ -61,7 +60,7 @@ void digest_reset(struct digest *d)
         d->bad = !d->xxh || XXH3_128bits_reset(d->xxh) != XXH_OK;
         break;
     case DIGEST_MD5:
-        d->bad = !d->md5 || !EVP_DigestInit_ex(d->md5, EVP_md5(), NULL);
+        d->bad = !MD5_Init(&d->md5);
         break;
     default:
         d->bad = false;
@@ -75,7 +74,7 @@ void digest_add(struct digest *d, const void *data, size_t len)
     else if (d->kind == DIGEST_XXH128)
         XXH3_128bits_update(d->xxh, data, len);
     else if (d->kind == DIGEST_MD5)
-        d->bad |= !EVP_DigestUpdate(d->md5, data, len);
+        d->bad |= !MD5_Update(&d->md5, data, len);
 }
 
 bool digest_pairs(enum digest_kind kind)
@@ -120,8 +119,8 @@ void digest_add_two(struct digest *a, const void *a_data, struct digest *b, cons
 
 int digest_text(struct digest *d, char out[DIGEST_TEXT])
 {
-    unsigned char raw[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
+    unsigned char raw[SHA256_DIGEST_LENGTH]; /* the longest */
+    size_t len = 0;
     out[0] = '\0';
     if (d->kind == DIGEST_XXH128) {
         XXH128_canonicalFromHash((XXH128_canonical_t *)raw, XXH3_128bits_digest(d->xxh));
@@ -130,7 +129,8 @@ int digest_text(struct digest *d, char out[DIGEST_TEXT])
         d->bad |= !SHA256_Final(raw, &d->sha256);
         len = SHA256_DIGEST_LENGTH;
     } else if (d->kind == DIGEST_MD5) {
-        d->bad |= !EVP_DigestFinal_ex(d->md5, raw, &len);
+        d->bad |= !MD5_Final(raw, &d->md5);
+        len = MD5_DIGEST_LENGTH;
     }
     if (d->bad) {
         errno = ENOMEM;
@@ -139,7 +139,7 @@ int digest_text(struct digest *d, char out[DIGEST_TEXT])
     if (!len)
         return 0;
     int at = snprintf(out, DIGEST_TEXT, "%s:", names[d->kind]);
-    for (unsigned i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++) {
         out[at++] = "0123456789abcdef"[raw[i] >> 4];
         out[at++] = "0123456789abcdef"[raw[i] & 15];
     }
@@ -151,7 +151,6 @@ void digest_close(struct digest *d)
 {
     if (!d)
         return;
-    EVP_MD_CTX_free(d->md5);
     XXH3_freeState(d->xxh);
     free(d);
 }

@@ -10,22 +10,16 @@
 #include <unistd.h>
 #include <utlist.h>
 
-#include "lib/buf.h"
 #include "lib/clock.h"
+#include "lib/curl_heap.h"
+#include "lib/header_block.h"
 #include "lib/say.h"
-#include "lib/slots.h"
 
 enum {
     LOOK_MS = 250,              /* how often the limits on time are looked at */
     PATIENT_MS = 1000,          /* an origin that cuts after such a pause of ours cut for that */
     HEADER_BYTES_MOST = 262144, /* of one response */
     BUFFER_BYTES = 102400,       /* a head and 64 KiB in one call */
-};
-
-/* A header block; whole when its empty line is here. */
-struct block {
-    struct buf text;
-    bool whole;
 };
 
 struct xfer {
@@ -41,7 +35,7 @@ struct xfer {
     bool paused, refused;       /* refused: the guard said no */
     bool begun;                 /* the body */
     bool keeps;                 /* header blocks */
-    struct block head, request;
+    struct header_block head, request;
     char error[CURL_ERROR_SIZE];
 };
 
@@ -58,46 +52,6 @@ struct xfers {
     int64_t due_ms;             /* clock; libcurl's timer, -1: none */
     int64_t looked_ms;
 };
-
-/* libcurl takes a buffer of BUFFER_BYTES and one more at the start of each transfer and frees it at
- * its end. From the heap each would lie on other pages, until all of it has been touched. */
-
-static struct slots buffers; /* libcurl's allocator is the process's too */
-
-static void *heap_malloc(size_t size)
-{
-    void *block = size == BUFFER_BYTES + 1 ? slots_take(&buffers) : NULL;
-    return block ? block : malloc(size);
-}
-
-static void heap_free(void *block)
-{
-    if (slots_own(&buffers, block))
-        slots_give(&buffers, block);
-    else
-        free(block);
-}
-
-static void *heap_realloc(void *block, size_t size)
-{
-    if (!slots_own(&buffers, block))
-        return realloc(block, size);
-    void *moved = malloc(size);
-    if (!moved)
-        return NULL;
-    memcpy(moved, block, size < BUFFER_BYTES + 1 ? size : BUFFER_BYTES + 1);
-    slots_give(&buffers, block);
-    return moved;
-}
-
-static int set_up_libcurl(int parallel)
-{
-    if (slots_open(&buffers, BUFFER_BYTES + 1, (size_t)parallel + 8))
-        return -1;
-    return curl_global_init_mem(CURL_GLOBAL_DEFAULT, heap_malloc, heap_free, heap_realloc, strdup,
-                                calloc)
-               ? -1 : 0;
-}
 
 /* libcurl asks for descriptors and a timer; the loop has them. */
 
@@ -201,45 +155,12 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
     return v == XFER_TOOK ? len : 0;
 }
 
-static bool ends_in(const char *data, size_t len, const char *end)
-{
-    size_t n = strlen(end);
-    return len >= n && memcmp(data + len - n, end, n) == 0;
-}
-
-static void begin_block(struct block *b)
-{
-    b->text.len = 0;
-    b->text.failed = b->whole = false;
-    b->text.max_bytes = XFER_HEAD_MOST;
-}
-
-/* A line of a response: of an interim one, of one that redirects, of the last; trailers come here,
- * too, and are none of it. */
-static void keep_head(struct xfer *x, const char *data, size_t len)
-{
-    struct block *b = &x->head;
-    if (len >= 5 && memcmp(data, "HTTP/", 5) == 0)
-        begin_block(b);
-    else if (b->whole)
-        return;
-    buf_add(&b->text, data, len);
-    b->whole = (len == 2 && memcmp(data, "\r\n", 2) == 0) || (len == 1 && *data == '\n');
-}
-
-/* What libcurl sends of headers: the block of each request, in one piece or, where the socket took
- * no more, in several. One that was cut off is begun again. */
 static int on_debug(CURL *easy, curl_infotype type, char *data, size_t len, void *arg)
 {
     struct xfer *x = arg;
-    struct block *b = &x->request;
     (void)easy;
-    if (type != CURLINFO_HEADER_OUT)
-        return 0;
-    if (b->whole || !b->text.len || (len > 4 && memcmp(data, "GET ", 4) == 0))
-        begin_block(b);
-    buf_add(&b->text, data, len);
-    b->whole = ends_in(b->text.data, b->text.len, "\r\n\r\n");
+    if (type == CURLINFO_HEADER_OUT)
+        header_block_sent(&x->request, data, len);
     return 0;
 }
 
@@ -247,7 +168,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
 {
     struct xfer *x = arg;
     if (x->keeps)
-        keep_head(x, data, size * count);
+        header_block_received(&x->head, data, size * count);
     x->header_bytes += (int64_t)(size * count);
     x->look_bytes += (int64_t)(size * count);
     return x->header_bytes > HEADER_BYTES_MOST ? 0 : size * count;
@@ -338,7 +259,8 @@ struct xfers *xfers_open(struct loop *loop, const struct xfer_settings *s,
                          const struct xfer_calls *calls)
 {
     struct xfers *p = calloc(1, sizeof *p);
-    if (!p || set_up_libcurl(s->parallel) || !(p->multi = curl_multi_init())) {
+    if (!p || curl_heap_open(BUFFER_BYTES, (size_t)s->parallel + 8) ||
+        !(p->multi = curl_multi_init())) {
         free(p);
         errno = ENOMEM; /* libcurl does not say */
         return NULL;
@@ -364,8 +286,8 @@ struct xfers *xfers_open(struct loop *loop, const struct xfer_settings *s,
 static void retire(struct xfer *x)
 {
     curl_multi_remove_handle(x->pool->multi, x->easy);
-    buf_free(&x->head.text);
-    buf_free(&x->request.text);
+    header_block_free(&x->head);
+    header_block_free(&x->request);
     DL_DELETE(x->pool->active, x);
     LL_PREPEND(x->pool->spare, x);
 }
@@ -385,8 +307,7 @@ void xfers_close(struct xfers *p)
     curl_slist_free_all(p->headers);
     free(p->connections);
     free(p);
-    curl_global_cleanup();
-    slots_close(&buffers);
+    curl_heap_close();
 }
 
 static struct xfer *make(struct xfers *p)
@@ -434,15 +355,8 @@ struct xfer *xfer_start(struct xfers *p, const char *url, void *arg)
 static void get_blocks(struct xfer *x, struct xfer_head *head)
 {
     char *ip = NULL;
-    const struct block *in = &x->head, *out = &x->request;
-    if (in->whole && !in->text.failed) {
-        head->head = in->text.data;
-        head->head_len = in->text.len;
-    }
-    if (out->whole && !out->text.failed) {
-        head->request = out->text.data;
-        head->request_len = out->text.len;
-    }
+    head->head = header_block_text(&x->head, &head->head_len);
+    head->request = header_block_text(&x->request, &head->request_len);
     if (curl_easy_getinfo(x->easy, CURLINFO_PRIMARY_IP, &ip) == CURLE_OK && ip && *ip)
         head->ip = ip;
 }

@@ -1,6 +1,6 @@
 /* xfer.h - HTTP transfers: many at once in one thread, without ever blocking.
  *
- * Hides:   libcurl. Only xfer.c includes <curl/curl.h>.
+ * Hides:   libcurl, but for its memory (lib/curl_heap.h).
  * Threads: one (libcurl's resolver makes its own).
  * Source:  libcurl-multi(3), curl_multi_socket_action(3), and traps of 7.88 noted at the code. */
 #ifndef SLUICE_XFER_H
@@ -37,13 +37,11 @@ struct xfer_head {
     long code;
     const char *content_type, *content_encoding;  /* NULL if absent */
     int64_t length;                               /* -1 if not said */
-    /* NULL unless wanted, or where longer than XFER_HEAD_MOST: the header block of the last
+    /* NULL unless wanted, or where too long (lib/header_block.h): the header block of the last
      * response as it came and of its request as it was sent, to the empty line; the peer's address. */
     const char *head, *request, *ip;
     size_t head_len, request_len;
 };
-
-enum { XFER_HEAD_MOST = 65536 };
 
 /* How a transfer ended. */
 struct xfer_end {
@@ -69,7 +67,7 @@ struct xfers *xfers_open(struct loop *loop, const struct xfer_settings *s,
 void xfers_close(struct xfers *p);
 
 /* Whether transfers that start from now on keep header blocks for xfer_head(): it costs them some
- * time, and at most twice XFER_HEAD_MOST of memory. */
+ * time, and at most two of lib/header_block.h. */
 void xfers_want_heads(struct xfers *p, bool want);
 
 /* Starts a GET. `url` is copied; NULL when out of memory. */

@@ -1,0 +1,15 @@
+/* curl_heap.h - libcurl's memory, all of the process: what it takes and frees with each transfer, a
+ * buffer, comes from slots (lib/slots.h); from the heap each would lie on other pages, until all of
+ * it has been touched.
+ *
+ * Threads: one that runs transfers; others may free. */
+#ifndef SLUICE_CURL_HEAP_H
+#define SLUICE_CURL_HEAP_H
+#include <stddef.h>
+
+/* Sets libcurl up, for transfers whose CURLOPT_BUFFERSIZE is `buffer_bytes`, `count` of them at once.
+ * 0, or -1. */
+int curl_heap_open(size_t buffer_bytes, size_t count);
+/* Tears libcurl down. */
+void curl_heap_close(void);
+#endif

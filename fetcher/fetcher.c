@@ -15,6 +15,7 @@
 #include "lib/share.h"
 #include "lib/stop.h"
 #include "lib/version.h"
+#include "lib/wakeup.h"
 #include "lib/wire.h"
 #include "lib/worker.h"
 #include "lib/xfer.h"
@@ -257,6 +258,7 @@ int main(int argc, char **argv)
     static struct fetcher f;
     int status;
     heap_setup();
+    wakeup_politely(); /* else each answer of an origin on this machine interrupts it: 4 % at 4 KiB */
     open_all(&f, argc, argv);
     for (;;) {
         worker_listen(f.worker);

@@ -159,14 +159,22 @@ static int reopen(struct shard *s)
     return 0;
 }
 
+static void remove_name(const struct shards *all, const char *name)
+{
+    unlinkat(all->dir, name, 0);
+    if (all->fsync)
+        durable_names(all->dir);
+}
+
+/* The lock is the last to go, after a power cut too: a .part without one is nobody's. */
 static void remove_names(const struct shard *s, bool part)
 {
     char name[SHARD_NAME];
     part_name(s, name);
     if (part)
-        unlinkat(s->all->dir, name, 0);
+        remove_name(s->all, name);
     lock_name(s, name);
-    unlinkat(s->all->dir, name, 0);
+    remove_name(s->all, name);
 }
 
 struct shard *shard_new(struct shards *all)

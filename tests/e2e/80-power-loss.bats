@@ -80,6 +80,29 @@ cuts() {
     POINTS=4 cuts store "$(syncs_of uploader)" | try_all
 }
 
+@test "tar: what has a receipt is whole in its shard, the shard is finished" {
+    prepare
+    export STORE=tar
+    "$POWER/try" store none 1
+    cuts store "$(syncs_of uploader)" | try_all
+    "$POWER/try" uploader 100,40- 1
+}
+
+@test "tar: the same where shards are packed" {
+    prepare
+    export STORE=tar.zst
+    "$POWER/try" store none 1
+    POINTS=6 cuts store "$(syncs_of uploader)" | try_all
+}
+
+@test "warc: what has a receipt is whole in its file, the file is finished" {
+    prepare
+    export STORE=warc
+    "$POWER/try" store none 1
+    cuts store "$(syncs_of uploader)" | try_all
+    "$POWER/try" uploader 100,40- 1
+}
+
 @test "all lose it at the feeder's syncs: each line once, what failed is listed once" {
     prepare
     make_hopeless

@@ -90,6 +90,7 @@ __attribute__((constructor)) static void read_plan(void)
     const char *fail = getenv("TORTURE_FAIL"), *error = getenv("TORTURE_ERROR"), *plus;
     char *end;
     find_program();
+    unsetenv("LD_PRELOAD"); /* what it starts, a store's command, is no victim */
     plan.count_file = getenv("TORTURE_COUNT");
     plan.no_tmpfile = getenv("TORTURE_NO_TMPFILE") != NULL;
     plan.error = error ? atol(error) : -1;

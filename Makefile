@@ -124,6 +124,12 @@ check:
 	    scripts/examples/gzip-store docs/model/run .ci/run tests/e2e/helpers.bash \
 	    tests/e2e/journal.bash tests/e2e/s3.bash tests/e2e/fault-case tests/power/machine tests/power/try
 	scripts/arrows
+	$(MAKE) tidy
+
+TIDY_C := $(wildcard lib/*.c feeder/*.c fetcher/*.c uploader/*.c)
+tidy:
+	printf '%s\n' $(TIDY_C) | xargs -P $$(nproc) -n 8 sh -c \
+	    'clang-tidy --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -I. 2>/dev/null' tidy
 
 model:
 	docs/model/run
@@ -202,6 +208,6 @@ install: all man
 clean:
 	rm -rf build build-san build-faults build-faults-san build-fuzz
 
-.PHONY: all man unit faults e2e chaos torture torture-all soak sanitize check model fuzz test bench bench-smoke bench-techniques run install clean
+.PHONY: all man unit faults e2e chaos torture torture-all soak sanitize check tidy model fuzz test bench bench-smoke bench-techniques run install clean
 .SECONDARY:
 -include $(shell find $B build-fuzz -name '*.d' 2>/dev/null)

@@ -48,7 +48,7 @@ static void make_room(struct replay *r, uint64_t index)
     uint32_t *marks = calloc(count, sizeof *marks); /* a damaged number may leave most untouched */
     if (!marks)
         say_die(EXIT_TEMP, "out of memory: the manifest settles line %llu",
-                (unsigned long long)(r->base + 1 + index));
+                (unsigned long long)r->base + 1 + index);
     if (r->count)
         memcpy(marks, r->marks, r->count * sizeof *marks);
     free(r->marks);

@@ -36,7 +36,7 @@ bool sha256_pair_works(void)
 __attribute__((target("sha,sse4.1,ssse3"))) void
 sha256_pair(uint32_t *state_a, const uint8_t *a, uint32_t *state_b, const uint8_t *b, size_t blocks)
 {
-    const __m128i flip = _mm_set_epi64x(0x0c0d0e0f08090a0bll, 0x0405060700010203ll);
+    const __m128i flip = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
     uint32_t *const state[LANES] = {state_a, state_b};
     const uint8_t *const data[LANES] = {a, b};
     __m128i abef[LANES], cdgh[LANES], abef_was[LANES], cdgh_was[LANES], w[LANES][4], t[LANES];

@@ -79,8 +79,8 @@ void keeper_close(struct keeper *k)
 {
     if (!k)
         return;
-    ssize_t n = write(k->fd, "e", 1);
-    (void)n; /* it was killed: nothing to say */
+    if (write(k->fd, "e", 1) != 1)
+        kill(k->pid, SIGKILL); /* it has nothing to do any more, and would wait for our death */
     close(k->fd);
     while (waitpid(k->pid, NULL, 0) < 0 && errno == EINTR)
         continue;

@@ -7,11 +7,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Of chunks that are not lent. */
 static int add_bytes(struct buf *b, const struct msg *m)
 {
-    for (uint32_t i = 0; m->kind == MSG_CHUNKS && i < m->chunks.items.count; i++)
-        if (buf_add(b, m->chunks.items.v[i].bytes, m->chunks.items.v[i].len))
+    for (uint32_t i = 0; m->kind == MSG_CHUNKS && i < m->chunks.items.count; i++) {
+        const struct msg_chunk *c = &m->chunks.items.v[i];
+        if (!c->seq && buf_add(b, c->bytes, c->len))
             return -1;
+    }
     return 0;
 }
 

@@ -22,7 +22,6 @@
 
 enum {
     LIST_MOST = MSG_LIST_MOST,
-    MORE_LEAST = 8, MORE_MOST = 64, /* tasks at hand beyond another for each slot */
 };
 
 static struct {
@@ -183,14 +182,6 @@ static void wait_for_news(struct fetcher *f)
     loop_wait(f->loop, flush_ms < sleep_ms ? flush_ms : sleep_ms);
 }
 
-/* Tasks at hand for slots that come free: the fewer, the more beats are needed to ask for more; the
- * more, the longer the last ones wait here while another fetcher may be idle. */
-static int64_t prefetch(void)
-{
-    int64_t more = settings.parallel < MORE_MOST ? settings.parallel : MORE_MOST;
-    return settings.parallel + (more < MORE_LEAST ? MORE_LEAST : more);
-}
-
 static void open_all(struct fetcher *f, int argc, char **argv)
 {
     int first = opt_parse(&program, argc, argv);
@@ -232,7 +223,7 @@ static void open_all(struct fetcher *f, int argc, char **argv)
                                   .arg = f};
     f->transfers = (struct transfers){.worker = f->worker, .outlets = &f->outlets,
                                       .xfers = f->xfers, .slots = settings.parallel,
-                                      .prefetch = prefetch(),
+                                      .prefetch = settings.parallel * 3 / 2 + 8,
                                       .chunk_bytes = (size_t)settings.chunk_bytes,
                                       .max_bytes = settings.max_bytes,
                                       .digest = (enum digest_kind)digest};

@@ -18,7 +18,7 @@ enum {
     SOON_MS = 20,           /* beats for a mere change */
     AT_ONCE_MS = 1,         /* beats because slots are free */
     FIRST_BEAT_MS = 1000,   /* until the feeder has told the lease */
-    OUTCOMES_A_MESSAGE = 256, /* fewer wait for company, */
+    OUTCOMES_A_MESSAGE = 128, /* fewer wait for company, */
     COMPANY_MS = 5,         /* but no longer than this */
     GOODBYE_MS = 500,       /* for the feeder's answer to our last beat */
 };

@@ -182,7 +182,7 @@ bench-smoke: $(BENCHES)
 	bench/bench --smoke
 	bench/techniques --smoke
 
-# The figures and plots of docs/techniques.md: a quarter of an hour.
+# The figures and plots of docs/techniques.md: 25 minutes, nine of them for batches and slow URLs.
 bench-techniques: all
 	scripts/install-deps --bench
 	bench/techniques --out docs/techniques

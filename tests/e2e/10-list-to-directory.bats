@@ -138,3 +138,13 @@ END
     ! grep -q existing manifest
     check_run urls manifest
 }
+
+@test "no proxy from the environment" {
+    start_origin
+    make_list 20 100 > urls
+    export http_proxy=http://127.0.0.1:1 all_proxy=http://127.0.0.1:1 no_proxy=
+    start_uploader dir:out
+    start_fetcher
+    "$BIN/feeder" --at "$AT" urls > manifest
+    check_run urls manifest
+}

@@ -81,6 +81,8 @@ static int put_name(const struct shards *s, int fd, const char *open, const char
     if (bad || (st.st_nlink < 2 && linkat(s->dir, open, s->dir, name, 0)))
         return -1;
     FAULT("uploader.shards.linked");
+    if (s->fsync && durable_names(s->dir)) /* else a power cut may keep the second and undo the first */
+        return -1;
     return unlinkat(s->dir, open, 0);
 }
 

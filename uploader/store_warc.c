@@ -285,14 +285,15 @@ static int append(struct warc *w, struct spool *records)
     return 0;
 }
 
-/* What every file begins with. */
+/* What every file begins with; durable before more follows, for it says that the file is ours. */
 static int begin_file(struct warc *w)
 {
     struct gzip *gzip = w->packed ? gzip_open() : NULL;
     struct spool *info = spool_open(w->settings.spools);
     w->bytes = 0;
     int bad = (w->packed && !gzip) || !info ||
-              warc_info(&(struct warc_writer){gzip, info}, w->name, w->host) || append(w, info);
+              warc_info(&(struct warc_writer){gzip, info}, w->name, w->host) || append(w, info) ||
+              (w->settings.fsync && fdatasync(w->fd));
     int err = errno;
     gzip_close(gzip);
     spool_close(info);

@@ -337,7 +337,7 @@ static struct shard *take_over(struct shards *all, const char *name)
         }
         shard_leave(&s);
     }
-    unlinkat(all->dir, name, 0); /* dead before its first byte, or after its last */
+    remove_name(all, name); /* dead before its first byte, or after its last */
     close(fd);
     return NULL;
 }

@@ -24,7 +24,8 @@ struct transfers {
     struct worker *worker;     /* borrowed */
     struct outlets *outlets;   /* borrowed */
     struct xfers *xfers;       /* borrowed */
-    int64_t slots, prefetch;   /* transfers at once, and tasks that wait for one of these */
+    int64_t slots, prefetch;   /* transfers at once, and tasks that wait for one of these: the more, the
+                                * fewer beats ask for others, and the longer the last ones wait here */
     size_t chunk_bytes;
     int64_t max_bytes;         /* of a decoded body; 0: no limit */
     enum digest_kind digest;

@@ -80,27 +80,25 @@ cuts() {
     POINTS=4 cuts store "$(syncs_of uploader)" | try_all
 }
 
-@test "tar: what has a receipt is whole in its shard, the shard is finished" {
+# loses_power STORE: at its uploader's syncs; then all do, twice.
+loses_power() {
     prepare
-    export STORE=tar
+    export STORE=$1
     "$POWER/try" store none 1
     cuts store "$(syncs_of uploader)" | try_all
     "$POWER/try" uploader 100,40- 1
+}
+
+@test "tar: what has a receipt is whole in its shard, the shard is finished" {
+    loses_power tar
 }
 
 @test "tar: the same where shards are packed" {
-    prepare
-    export STORE=tar.zst
-    "$POWER/try" store none 1
-    POINTS=6 cuts store "$(syncs_of uploader)" | try_all
+    POINTS=6 loses_power tar.zst
 }
 
 @test "warc: what has a receipt is whole in its file, the file is finished" {
-    prepare
-    export STORE=warc
-    "$POWER/try" store none 1
-    cuts store "$(syncs_of uploader)" | try_all
-    "$POWER/try" uploader 100,40- 1
+    loses_power warc
 }
 
 @test "all lose it at the feeder's syncs: each line once, what failed is listed once" {

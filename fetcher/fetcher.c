@@ -223,7 +223,6 @@ static void open_all(struct fetcher *f, int argc, char **argv)
                                   .arg = f};
     f->transfers = (struct transfers){.worker = f->worker, .outlets = &f->outlets,
                                       .xfers = f->xfers, .slots = settings.parallel,
-                                      .prefetch = settings.parallel * 3 / 2 + 8,
                                       .chunk_bytes = (size_t)settings.chunk_bytes,
                                       .max_bytes = settings.max_bytes,
                                       .digest = (enum digest_kind)digest};

@@ -24,8 +24,9 @@ struct transfers {
     struct worker *worker;     /* borrowed */
     struct outlets *outlets;   /* borrowed */
     struct xfers *xfers;       /* borrowed */
-    int64_t slots, prefetch;   /* transfers at once, and tasks that wait for one of these: the more, the
-                                * fewer beats ask for others, and the longer the last ones wait here */
+    int64_t slots, prefetch;   /* transfers at once, and tasks that wait for one of these, by the rate:
+                                * the more, the fewer beats ask for others, and the longer the last
+                                * ones wait here */
     size_t chunk_bytes;
     int64_t max_bytes;         /* of a decoded body; 0: no limit */
     enum digest_kind digest;
@@ -36,7 +37,9 @@ struct transfers {
     unsigned queued_count, running_count;
     unsigned blocked_count;    /* those that wait for room; */
     unsigned homeless;         /* of them, those that have no outlet yet */
-    unsigned freed;            /* slots that came free since the last beat */
+    unsigned freed;            /* slots that came free since the last beat, */
+    unsigned ended;            /* and since rate_ms (clock) */
+    int64_t rate_ms;
     bool serving;              /* room is being given to those that wait */
     struct transfer *odd;      /* the one whose bytes wait to be digested beside another's, or NULL */
     int64_t odd_ms;            /* clock; since it would else have ended */

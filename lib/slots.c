@@ -3,11 +3,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { PAGE = 4096 };
+enum { LINE = 64 }; /* of the cache */
 
 int slots_open(struct slots *s, size_t bytes, size_t count)
 {
-    bytes = (bytes + PAGE - 1) / PAGE * PAGE;
+    bytes = (bytes + LINE - 1) / LINE * LINE;
     void *start = mmap(NULL, bytes * count, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (start == MAP_FAILED)

@@ -10,7 +10,7 @@
 
 struct slots {
     char *start, *end;   /* the mapping; owned */
-    size_t bytes;        /* of a block, rounded up to pages */
+    size_t bytes;        /* of a block, rounded up to cache lines */
     void *free;          /* the last one given back; each begins with a pointer to the next */
     char *fresh;         /* from here on none was ever taken */
 };

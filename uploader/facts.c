@@ -5,13 +5,21 @@
 
 #include "lib/say.h"
 
-static char *copy_text(struct msg_text t)
+static char *room(size_t bytes)
 {
-    char *s = malloc(t.len + 1u);
-    if (!s)
+    char *block = malloc(bytes);
+    if (!block)
         say_die(EXIT_TEMP, "out of memory");
-    msg_text_copy(t, s, t.len + 1u);
-    return s;
+    return block;
+}
+
+/* Copies a text to *at, with a NUL, and moves *at behind it. */
+static const char *put(char **at, struct msg_text t)
+{
+    const char *copy = *at;
+    msg_text_copy(t, *at, t.len + 1u);
+    *at += t.len + 1u;
+    return copy;
 }
 
 static int64_t unix_ms(void)
@@ -24,19 +32,28 @@ static int64_t unix_ms(void)
 void facts_first(struct store_facts *f, const struct msg_chunk *c, bool heads)
 {
     static const struct msg_text none;
-    *f = (struct store_facts){
-        .key = copy_text(c->key), .url = copy_text(c->url),
-        .content_type = copy_text(c->content_type), .d = c->d, .task = c->task,
-        .received_ms = unix_ms(), .head = copy_text(heads ? c->head : none),
-        .request = copy_text(heads ? c->request : none), .ip = copy_text(heads ? c->ip : none),
-        .head_len = heads ? c->head.len : 0, .request_len = heads ? c->request.len : 0,
-        .decoded = heads && c->decoded, .url_effective = "", .digest = ""};
+    const struct msg_text head = heads ? c->head : none, request = heads ? c->request : none,
+                          ip = heads ? c->ip : none;
+    char *at = room((size_t)c->key.len + c->url.len + c->content_type.len + head.len +
+                    request.len + ip.len + 6);
+    *f = (struct store_facts){.d = c->d, .task = c->task, .received_ms = unix_ms(),
+                              .head_len = head.len, .request_len = request.len,
+                              .decoded = heads && c->decoded, .url_effective = "", .digest = ""};
+    f->key = put(&at, c->key); /* the first one: facts_free() */
+    f->url = put(&at, c->url);
+    f->content_type = put(&at, c->content_type);
+    f->head = put(&at, head);
+    f->request = put(&at, request);
+    f->ip = put(&at, ip);
 }
 
 void facts_last(struct last *l, const struct msg_chunk *c)
 {
-    *l = (struct last){c->response_code, c->time_us, copy_text(c->url_effective),
-                       copy_text(c->digest)};
+    char *at = l->texts = room((size_t)c->url_effective.len + c->digest.len + 2);
+    l->response_code = c->response_code;
+    l->time_us = c->time_us;
+    l->url_effective = put(&at, c->url_effective);
+    l->digest = put(&at, c->digest);
 }
 
 void facts_complete(struct store_facts *f, const struct last *l, uint64_t bytes)
@@ -51,8 +68,6 @@ void facts_complete(struct store_facts *f, const struct last *l, uint64_t bytes)
 
 void facts_free(struct store_facts *f, struct last *l)
 {
-    const char *const texts[] = {f->key, f->url, f->content_type, f->head, f->request, f->ip,
-                                 l->url_effective, l->digest};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        free((char *)(uintptr_t)texts[i]);
+    free((char *)(uintptr_t)f->key);
+    free(l->texts);
 }

@@ -11,7 +11,8 @@
 /* What the last chunk says. */
 struct last {
     uint64_t response_code, time_us;
-    char *url_effective, *digest;  /* owned */
+    const char *url_effective, *digest;
+    char *texts;  /* these; owned */
 };
 
 /* Copies what the first chunk says; header blocks only if `heads`. */

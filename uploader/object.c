@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "lib/fault.h"
 #include "lib/say.h"
@@ -32,7 +33,7 @@ struct object {
     void *handle;                      /* the store's; NULL before begin and after commit */
     int err;
     struct store_commit result;
-    struct object *next;               /* of the same group */
+    struct object *next;               /* of the same group, or spare */
 
     struct store_facts facts;          /* the store's while busy; its texts are owned */
     struct last last;                  /* what its last chunk said */
@@ -59,7 +60,7 @@ static void free_object(struct object *o)
     HASH_DEL(o->all->table, o);
     o->all->count--;
     facts_free(&o->facts, &o->last);
-    free(o);
+    LL_PREPEND(o->all->spare, o);
 }
 
 static void run_drop(struct job *job)
@@ -334,15 +335,14 @@ static struct object *find(struct objects *all, uint64_t d)
 
 static struct object *begin(struct objects *all, const struct msg_chunk *c, uint64_t from)
 {
-    struct object *o = calloc(1, sizeof *o);
-    if (!o)
+    struct object *o = all->spare;
+    if (o)
+        LL_DELETE(all->spare, o);
+    else if (!(o = malloc(sizeof *o)))
         say_die(EXIT_TEMP, "out of memory");
-    o->all = all;
-    o->d = c->d;
-    o->task = c->task;
-    o->fetcher = from;
+    *o = (struct object){.all = all, .d = c->d, .task = c->task, .fetcher = from,
+                         .since_ms = clock_ms()};
     o->pieces_end = &o->pieces;
-    o->since_ms = clock_ms();
     facts_first(&o->facts, c, all->ops->wants_head);
     HASH_ADD(hh, all->table, d, sizeof o->d, o);
     all->count++;
@@ -473,6 +473,8 @@ void objects_close(struct objects *all)
         o->busy = false; /* what waited for its group is dropped: it has no receipt */
         end_object(o);
     }
+    LL_FOREACH_SAFE(all->spare, o, tmp)
+        free(o);
     free(all->group);
 }
 

@@ -31,6 +31,7 @@ struct objects {
     bool grouped;            /* commit in groups: --fsync, or the store's wish */
     bool closing;            /* the pool has stopped */
     struct object *table;    /* by d; owned */
+    struct object *spare;    /* owned; calloc() has no quick way for blocks of their size */
     struct group *group;     /* owned */
     unsigned count;
     uint64_t foreign;        /* objects so far that a thread was at when their run ended */

@@ -1,9 +1,10 @@
 #include "feeder/key.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
+
+#include "lib/hex.h"
 
 enum { EXTENSION_MOST = 8 };
 
@@ -34,9 +35,9 @@ static void extension(const char *url, size_t len, char out[EXTENSION_MOST + 2])
 
 void key_of(const char *url, size_t len, char out[KEY_BYTES])
 {
-    XXH128_hash_t h = XXH3_128bits(url, len);
-    char ext[EXTENSION_MOST + 2];
-    extension(url, len, ext);
-    snprintf(out, KEY_BYTES, "%02x/%016llx%016llx%s", (unsigned)(h.high64 >> 56),
-             (unsigned long long)h.high64, (unsigned long long)h.low64, ext);
+    XXH128_canonical_t hash;
+    XXH128_canonicalFromHash(&hash, XXH3_128bits(url, len));
+    char *at = hex_put(out, hash.digest, 1);
+    *at++ = '/';
+    extension(url, len, hex_put(at, hash.digest, sizeof hash.digest));
 }

@@ -69,12 +69,15 @@ static struct buf *begin(struct manifest *m, const struct manifest_entry *e, con
     return b;
 }
 
-static void response(struct buf *b, const struct msg_outcome *o)
+static void response(struct buf *b, const struct manifest_entry *e, const struct msg_outcome *o)
 {
     if (o->response_code)
         number_field(b, "response_code", o->response_code);
     field(b, "content_type", o->content_type);
-    field(b, "url_effective", o->url_effective);
+    if (o->url_effective.len)
+        field(b, "url_effective", o->url_effective);
+    else if (o->response_code)
+        text_field(b, "url_effective", e->url, e->url_len);
 }
 
 static void finish(struct manifest *m, const struct manifest_entry *e)
@@ -129,7 +132,7 @@ void manifest_delivered(struct manifest *m, const struct manifest_entry *e,
     digest(b, o->digest);
     if (o->existing)
         buf_adds(b, ",\"existing\":true");
-    response(b, o);
+    response(b, e, o);
     seconds_field(b, "time_total", o->time_us);
     finish(m, e);
     log_job(m, e, o, false);
@@ -144,7 +147,7 @@ void manifest_failed(struct manifest *m, const struct manifest_entry *e,
     struct buf *b = begin(m, e, "failed");
     field(b, "class", o->class);
     field(b, "errormsg", o->detail);
-    response(b, o);
+    response(b, e, o);
     finish(m, e);
     sink_add_plain(&m->failed, e->url, e->url_len);
     sink_end(&m->failed);

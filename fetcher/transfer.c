@@ -44,7 +44,7 @@ struct transfer {
     bool fail_retry;
 
     uint64_t response_code, time_us;
-    char *content_type, *url_effective;    /* owned */
+    char *content_type, *url_effective;    /* owned; the latter NULL if it is `url` */
     char *head, *request, *ip;             /* owned; NULL: not wanted */
     size_t head_len, request_len;
     size_t url_len, key_len;
@@ -407,7 +407,7 @@ static void on_end(void *arg, const struct xfer_end *e)
     t->ended = true;
     t->response_code = (uint64_t)e->code;
     t->time_us = (uint64_t)e->time_us;
-    if (e->url_effective)
+    if (e->url_effective && strcmp(e->url_effective, t->url))
         t->url_effective = copy_text(e->url_effective);
     if (t->discard && e->class && strcmp(e->class, "http")) {
         report_failed(t, "http", "an error status, and a long body", e->code >= 500, 0);

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <openssl/md5.h>
 #include <openssl/sha.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -14,6 +13,7 @@
 #include <xxh_x86dispatch.h> /* as in sum.c */
 #endif
 
+#include "lib/hex.h"
 #include "lib/sha256_pair.h"
 
 static const char *const names[DIGEST_KINDS] = {"none", "sha256", "xxh128", "md5"};
@@ -138,12 +138,8 @@ int digest_text(struct digest *d, char out[DIGEST_TEXT])
     }
     if (!len)
         return 0;
-    int at = snprintf(out, DIGEST_TEXT, "%s:", names[d->kind]);
-    for (size_t i = 0; i < len; i++) {
-        out[at++] = "0123456789abcdef"[raw[i] >> 4];
-        out[at++] = "0123456789abcdef"[raw[i] & 15];
-    }
-    out[at] = '\0';
+    char *at = stpcpy(stpcpy(out, names[d->kind]), ":");
+    *hex_put(at, raw, len) = '\0';
     return 0;
 }
 

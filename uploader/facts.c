@@ -59,7 +59,7 @@ void facts_last(struct last *l, const struct msg_chunk *c)
 void facts_complete(struct store_facts *f, const struct last *l, uint64_t bytes)
 {
     f->complete = true;
-    f->url_effective = l->url_effective;
+    f->url_effective = *l->url_effective ? l->url_effective : f->url;
     f->digest = l->digest;
     f->bytes = bytes;
     f->response_code = l->response_code;

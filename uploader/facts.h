@@ -11,7 +11,7 @@
 /* What the last chunk says. */
 struct last {
     uint64_t response_code, time_us;
-    const char *url_effective, *digest;
+    const char *url_effective, *digest;  /* as sent: "" if not */
     char *texts;  /* these; owned */
 };
 
@@ -19,7 +19,8 @@ struct last {
 void facts_first(struct store_facts *f, const struct msg_chunk *c, bool heads);
 /* Copies what the last chunk says. */
 void facts_last(struct last *l, const struct msg_chunk *c);
-/* Now facts: of a body of `bytes`. Texts stay the property of `l`. */
+/* Now facts: of a body of `bytes`; `url_effective` is the URL where the fetcher does not say another.
+ * Texts stay the property of `l`. */
 void facts_complete(struct store_facts *f, const struct last *l, uint64_t bytes);
 void facts_free(struct store_facts *f, struct last *l);
 #endif

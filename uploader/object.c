@@ -182,7 +182,7 @@ static void report_stored(struct object *o)
                               .place = msg_text(r->place), .fetcher = o->fetcher,
                               .response_code = f->response_code, .time_us = f->time_us,
                               .content_type = msg_text(f->content_type),
-                              .url_effective = msg_text(f->url_effective)};
+                              .url_effective = msg_text(o->last.url_effective)};
     out.digest = msg_text(r->existing ? r->digest : f->digest);
     worker_outcome(o->all->worker, true, &out);
     worker_count_object(o->all->worker, r->bytes);

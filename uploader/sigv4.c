@@ -8,15 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/hex.h"
+
 enum { RAW = 32, CANONICAL_MOST = 64 << 10 };
 
 static void to_hex(const unsigned char raw[RAW], char hex[SIGV4_HASH])
 {
-    for (int i = 0; i < RAW; i++) {
-        hex[2 * i] = "0123456789abcdef"[raw[i] >> 4];
-        hex[2 * i + 1] = "0123456789abcdef"[raw[i] & 15];
-    }
-    hex[2 * RAW] = '\0';
+    *hex_put(hex, raw, RAW) = '\0';
 }
 
 void sigv4_stamp(time_t now, char stamp[SIGV4_STAMP])

@@ -84,6 +84,14 @@ END
     [ "$(class j)" = too-large ]
     [ "$(class k)" = connect ]
     [ "$(class l)" = too-large ]
+    # Where it came from: the URL itself, but for the one that was redirected; of a failure if it had
+    # an answer.
+    where() { jq -r --arg n "/$1" 'select(.url | split("?")[0] | endswith($n)) |
+        if .url_effective == .url then "there" else .url_effective end' manifest; }
+    [ "$(where a)" = there ]
+    [ "$(where b)" = there ]
+    [ "$(where h)" = "$BASE/-/bytes/100/h?hop=0" ]
+    [ "$(where k)" = null ]
 }
 
 @test "loopback is refused without --allow-net" {

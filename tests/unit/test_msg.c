@@ -174,6 +174,22 @@ static void another_version_a_missing_field_a_wrong_type_are_refused(void **stat
     msg_reader_close(r);
 }
 
+static void of_two_fields_of_one_name_the_later_counts(void **state)
+{
+    struct buf b = buf_make(1000);
+    struct msg tasks = {.kind = MSG_TASKS, .tasks.n = 3}, out;
+    struct msg_reader *r = msg_reader_open();
+    const char *why;
+    (void)state;
+    assert_int_equal(msg_write(&b, &tasks), 0);
+    b.data[0]++; /* a map, of so many fields */
+    buf_add(&b, "\xa1n\x05", 3);
+    assert_int_equal(msg_read(r, b.data, b.len, &out, &why), 0);
+    assert_int_equal(out.tasks.n, 5);
+    msg_reader_close(r);
+    buf_free(&b);
+}
+
 static void bytes_that_no_chunk_claims_or_that_are_missing_are_refused(void **state)
 {
     struct buf b = buf_make(10000);
@@ -205,6 +221,7 @@ int main(void)
         cmocka_unit_test(lists_come_back),
         cmocka_unit_test(every_prefix_is_refused_and_every_flip_survived),
         cmocka_unit_test(another_version_a_missing_field_a_wrong_type_are_refused),
+        cmocka_unit_test(of_two_fields_of_one_name_the_later_counts),
         cmocka_unit_test(bytes_that_no_chunk_claims_or_that_are_missing_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* The pure modules: key, retry, opt_bytes, guard, json, digest, inflate, store keys. */
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,6 +36,15 @@ static void keys_are_sharded_and_keep_a_sane_extension(void **state)
         assert_string_equal(key + 35, cases[i].ends);
         assert_true(store_key_ok(key, strlen(key)));
     }
+}
+
+/* A journal's next run must find what the last one stored. */
+static void a_key_is_what_it_always_was(void **state)
+{
+    char key[KEY_BYTES];
+    (void)state;
+    key_of("http://h/a.html", 15, key);
+    assert_string_equal(key, "96/96c0ce8f91507405aad02382fa1e5d61.html");
 }
 
 static void a_store_refuses_names_that_lead_out_of_it(void **state)
@@ -117,6 +127,21 @@ static void json_strings_are_always_valid(void **state)
     assert_string_equal(b.data, "\"a\\\"\\\\\\n\\u0001\\u001b\xc3\xa9\\ufffd\\ufffd\\ufffd\\ufffd"
                                 "\xf0\x9f\x98\x80\\u007f\"");
     buf_free(&b);
+}
+
+static void numbers_are_as_printf_writes_them(void **state)
+{
+    static const uint64_t numbers[] = {0, 9, 10, 99, 100, 12345678901234567890u, UINT64_MAX};
+    (void)state;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct buf fast = buf_make(100), plain = buf_make(100);
+        assert_int_equal(buf_addu(&fast, numbers[i]), 0);
+        assert_int_equal(buf_addf(&plain, "%" PRIu64, numbers[i]), 0);
+        assert_int_equal(fast.len, plain.len);
+        assert_memory_equal(fast.data, plain.data, fast.len);
+        buf_free(&fast);
+        buf_free(&plain);
+    }
 }
 
 /* Pieces of all lengths, in any order, by pairs and alone. */
@@ -222,11 +247,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_are_sharded_and_keep_a_sane_extension),
+        cmocka_unit_test(a_key_is_what_it_always_was),
         cmocka_unit_test(a_store_refuses_names_that_lead_out_of_it),
         cmocka_unit_test(waits_double_up_to_a_cap_and_heed_retry_after),
         cmocka_unit_test(sizes_have_suffixes_and_limits),
         cmocka_unit_test(the_guard_knows_addresses_in_every_dress),
         cmocka_unit_test(json_strings_are_always_valid),
+        cmocka_unit_test(numbers_are_as_printf_writes_them),
         cmocka_unit_test(digests_match_published_vectors),
         cmocka_unit_test(two_digests_at_once_are_what_they_are_alone),
         cmocka_unit_test(gzip_and_both_deflates_are_decoded_in_any_pieces),

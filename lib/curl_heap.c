@@ -1,7 +1,7 @@
 #include "lib/curl_heap.h"
 
 #include <curl/curl.h>
-#include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +13,7 @@ enum { STATE_LEAST = 512, STATE_MOST = 2048, STATES = 4 /* for each transfer */ 
 
 static struct slots buffers, states;
 static size_t buffer_size;  /* of the block that libcurl takes for one: a byte more */
-static pthread_t owner;     /* the resolver's threads have the heap */
+static _Thread_local bool ours;  /* of the thread that has the slots; the resolver's have the heap */
 
 static void *heap_malloc(size_t size)
 {
@@ -24,8 +24,7 @@ static void *heap_malloc(size_t size)
 static void *heap_calloc(size_t count, size_t size)
 {
     void *block = NULL;
-    if (count == 1 && size >= STATE_LEAST && size <= STATE_MOST &&
-        pthread_equal(owner, pthread_self()))
+    if (ours && count == 1 && size >= STATE_LEAST && size <= STATE_MOST)
         block = slots_take(&states);
     return block ? memset(block, 0, size) : calloc(count, size);
 }
@@ -60,7 +59,7 @@ static void *heap_realloc(void *block, size_t size)
 int curl_heap_open(size_t buffer_bytes, size_t count)
 {
     buffer_size = buffer_bytes + 1;
-    owner = pthread_self();
+    ours = true;
     if (slots_open(&buffers, buffer_size, count) ||
         slots_open(&states, STATE_MOST, count * STATES))
         return -1;

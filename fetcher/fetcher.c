@@ -223,9 +223,9 @@ static void open_all(struct fetcher *f, int argc, char **argv)
                                   .arg = f};
     f->transfers = (struct transfers){.worker = f->worker, .outlets = &f->outlets,
                                       .xfers = f->xfers, .slots = settings.parallel,
-                                      .chunk_bytes = (size_t)settings.chunk_bytes,
-                                      .max_bytes = settings.max_bytes,
-                                      .digest = (enum digest_kind)digest};
+                                      .bodies = {.chunk_bytes = (size_t)settings.chunk_bytes,
+                                                 .max_bytes = settings.max_bytes,
+                                                 .kind = (enum digest_kind)digest}};
     if (transfers_open(&f->transfers))
         say_die(EXIT_TEMP, "out of memory");
     if (loop_watch(f->loop, f->stop_fd, LOOP_READ, wake, NULL))

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <utlist.h>
 
-#include "fetcher/inflate.h"
 #include "lib/fault.h"
 #include "lib/say.h"
 #include "lib/table.h"
@@ -13,11 +12,11 @@ enum {
     AHEAD_MS = 20,              /* tasks for so long wait here, */
     AHEAD_MOST = 3,             /* but not more than so many times the least */
     COMPANY_MS = 1,             /* a whole body waits no longer to be digested beside another */
-    FIRST_BLOCK_BYTES = 16384,  /* of a body whose length was not said */
     ERROR_BODY_MOST = 65536,    /* of an error's body read, to keep the connection */
 };
 
 struct transfer {
+    struct body body;           /* first, so that a body is its transfer; open while it runs */
     struct transfers *all;
     uint64_t d, task;
     int64_t since_ms;           /* clock; when it was read */
@@ -28,15 +27,8 @@ struct transfer {
     /* running */
     struct xfer *xfer;          /* NULL once it has ended */
     struct outlet *outlet;      /* borrowed; NULL before the first chunk */
-    char *block;                /* OUTLET_HEAD_ROOM bytes, then the chunk being filled */
-    size_t block_bytes, fill;   /* its room for the body, and what is in it */
-    size_t digested;            /* of that; all of it but in ts->odd */
-    uint64_t offset;            /* body bytes sent before it */
     char *rest;                 /* bytes that came and are not decoded yet */
     size_t rest_len, rest_at;
-    struct inflate *inflate;    /* NULL: as it comes */
-    struct digest *digest;      /* NULL once digest_text has it */
-    char digest_text[DIGEST_TEXT];
     int64_t discarded;          /* bytes of an error's body */
     bool begun, ended, paused, discard;
     unsigned *waits;            /* the count of those that wait for room where it does; NULL: not */
@@ -82,8 +74,6 @@ static void free_transfer(struct transfer *t)
     if (t->xfer)
         xfer_cancel(t->xfer);
     set_blocked(t, false);
-    if (ts->odd == t)
-        ts->odd = NULL;
     if (t->outlet)
         t->outlet->open--;
     if (t->running) {
@@ -96,15 +86,13 @@ static void free_transfer(struct transfer *t)
         ts->queued_count--;
     }
     HASH_DEL(ts->by_d, t);
-    blocks_give(&ts->blocks, t->block);
+    body_close(&t->body);
     free(t->rest);
     free(t->content_type);
     free(t->url_effective);
     free(t->head);
     free(t->request);
     free(t->ip);
-    digest_close(t->digest);
-    inflate_close(t->inflate);
     free(t);
 }
 
@@ -143,51 +131,6 @@ void transfers_task(struct transfers *ts, const struct msg_task *m)
     FAULT("fetcher.task.taken");
 }
 
-/* Digests. Two bodies at once take the time of one, so new bytes wait for those of another: at most
- * one transfer, the odd one, has bytes that are not digested. */
-
-static char *undigested(const struct transfer *t)
-{
-    return t->block + OUTLET_HEAD_ROOM + t->digested;
-}
-
-static void digest_alone(struct transfer *t)
-{
-    if (t->fill > t->digested)
-        digest_add(t->digest, undigested(t), t->fill - t->digested);
-    t->digested = t->fill;
-    if (t->all->odd == t)
-        t->all->odd = NULL;
-}
-
-static void finish_or_wait(struct transfer *t);
-
-/* `t` has new bytes in its block. */
-static void digest_beside(struct transfer *t)
-{
-    struct transfers *ts = t->all;
-    struct transfer *odd = ts->odd;
-    if (!ts->pairs || ts->serving) { /* serving is a walk along the list: nobody else may end */
-        digest_alone(t);
-        return;
-    }
-    if (!odd || odd == t) {
-        ts->odd = t;
-        return;
-    }
-    size_t len = odd->fill - odd->digested, mine = t->fill - t->digested;
-    if (mine < len)
-        len = mine;
-    digest_add_two(odd->digest, undigested(odd), t->digest, undigested(t), len);
-    odd->digested += len;
-    t->digested += len;
-    if (odd->digested < odd->fill)
-        return;
-    ts->odd = t->digested < t->fill ? t : NULL;
-    if (odd->ended && !odd->waits)
-        finish_or_wait(odd);
-}
-
 /* Chunks. */
 
 /* Hands the chunk in the block to an uploader: 1 done, 0 no room. */
@@ -199,8 +142,10 @@ static int ship(struct transfer *t, bool last)
     struct outlet *o = t->outlet ? t->outlet : outlets_pick(ts->outlets, ts->serving);
     if (!o || o->full)
         return 0;
-    struct msg_chunk c = {.d = t->d, .task = t->task, .offset = t->offset, .len = t->fill,
-                          .first = t->offset == 0, .last = last};
+    struct body *b = &t->body;
+    body_make_chunk(b);
+    struct msg_chunk c = {.d = t->d, .task = t->task, .offset = b->offset, .len = b->fill,
+                          .first = b->offset == 0, .last = last};
     if (c.first) {
         c.url = (struct msg_text){t->url, (uint32_t)t->url_len};
         c.key = (struct msg_text){key_of(t), (uint32_t)t->key_len};
@@ -209,24 +154,17 @@ static int ship(struct transfer *t, bool last)
             c.head = (struct msg_text){t->head, (uint32_t)t->head_len};
             c.request = (struct msg_text){t->request, (uint32_t)t->request_len};
             c.ip = msg_text(t->ip);
-            c.decoded = t->inflate != NULL;
+            c.decoded = b->inflate != NULL;
         }
     }
-    if (!t->block && !(t->block = malloc(OUTLET_HEAD_ROOM)))
-        say_die(EXIT_TEMP, "out of memory");
-    digest_alone(t);
     if (last) {
-        if (t->digest && digest_text(t->digest, t->digest_text)) /* once: there may be no room now */
-            say_die(EXIT_TEMP, "no digest: out of memory");
-        digest_close(t->digest);
-        t->digest = NULL;
-        c.digest = msg_text(t->digest_text);
-        c.total = t->offset + t->fill;
+        c.digest = msg_text(body_digest(b));
+        c.total = b->offset + b->fill;
         c.response_code = t->response_code;
         c.time_us = t->time_us;
         c.url_effective = msg_text(t->url_effective);
     }
-    uint64_t n = outlet_send(ts->outlets, o, &c, &t->block);
+    uint64_t n = outlet_send(ts->outlets, o, &c, &b->block);
     if (!n)
         return 0;
     FAULT_IF(c.first && !last, "fetcher.chunk.first.sent");
@@ -239,34 +177,10 @@ static int ship(struct transfer *t, bool last)
         o->open++;
         set_blocked(t, blocked);
     }
-    t->offset += t->fill;
-    t->fill = t->digested = 0;
-    if (!t->block)
-        t->block_bytes = 0;
+    body_sent_chunk(b);
     if (last)
         sent_add(&o->sent, (struct sent_item){t->d, t->task, n, t->since_ms});
     return 1;
-}
-
-/* Room for at least one more byte in the block. */
-static void widen(struct transfer *t)
-{
-    if (t->fill < t->block_bytes)
-        return;
-    size_t bytes = t->block_bytes ? t->block_bytes * 2 : FIRST_BLOCK_BYTES;
-    struct xfer_head head = {.length = -1};
-    if (!t->block && t->xfer && !t->inflate)
-        xfer_head(t->xfer, &head);
-    if (head.length > 0 && (uint64_t)head.length > t->offset)
-        bytes = (size_t)((uint64_t)head.length - t->offset);
-    if (bytes > t->all->chunk_bytes)
-        bytes = t->all->chunk_bytes;
-    bool whole = t->offset == 0 && head.length > 0 && bytes == (size_t)head.length;
-    t->block = t->block ? blocks_grow(&t->all->blocks, t->block, t->fill, bytes)
-                        : blocks_take(&t->all->blocks, &bytes, whole);
-    if (!t->block)
-        say_die(EXIT_TEMP, "out of memory");
-    t->block_bytes = bytes;
 }
 
 static int fail(struct transfer *t, const char *class, const char *detail, bool retry)
@@ -277,35 +191,35 @@ static int fail(struct transfer *t, const char *class, const char *detail, bool 
     return -1;
 }
 
-/* Decodes bytes into chunks until they are used up (1), there is no room (0), or the transfer
- * must end (-1, fail_class says why). */
-static int digest_bytes(struct transfer *t, const char **data, size_t *len)
+static void finish_or_wait(struct transfer *t);
+
+/* Goes on with one that had ended, and waited for no more than another's bytes. */
+static void end_met(struct transfers *ts)
 {
-    bool more = true; /* the decoder may hold output after the last input byte */
-    while (*len || (t->inflate && more)) {
-        if (t->fill == t->all->chunk_bytes && !ship(t, false))
-            return 0;
-        widen(t);
-        char *out = t->block + OUTLET_HEAD_ROOM + t->fill;
-        size_t room = t->block_bytes - t->fill;
-        long n;
-        if (t->inflate) {
-            n = inflate_some(t->inflate, data, len, out, room);
-            more = n == (long)room;
-            if (n < 0)
-                return fail(t, "encoding", "the encoded body is damaged", true);
-        } else {
-            n = (long)(*len < room ? *len : room);
-            memcpy(out, *data, (size_t)n);
-            *data += n;
-            *len -= (size_t)n;
-        }
-        t->fill += (size_t)n;
-        digest_beside(t);
-        if (t->all->max_bytes && t->offset + t->fill > (uint64_t)t->all->max_bytes)
+    struct transfer *t = (struct transfer *)ts->bodies.met;
+    ts->bodies.met = NULL;
+    if (t && t->ended && !t->waits)
+        finish_or_wait(t);
+}
+
+/* Takes bytes of the body until they are used up (1), there is no room (0), or the transfer must end
+ * (-1, fail_class says why). */
+static int take_bytes(struct transfer *t, const char **data, size_t *len)
+{
+    struct transfers *ts = t->all;
+    for (;;) {
+        /* Serving is a walk along the list: nobody else may end. */
+        enum body_got got = body_add(&t->body, data, len, ts->serving);
+        end_met(ts);
+        if (got == BODY_DAMAGED)
+            return fail(t, "encoding", "the encoded body is damaged", true);
+        if (got == BODY_TOO_LARGE)
             return fail(t, "too-large", "larger than --max-filesize", false);
+        if (got == BODY_TOOK)
+            return 1;
+        if (!ship(t, false))
+            return 0;
     }
-    return 1;
 }
 
 static char *copy_block(const char *s, size_t len)
@@ -338,13 +252,12 @@ static enum xfer_verdict begin_body(struct transfer *t)
     t->discard = head.code < 200 || head.code > 299;
     if (t->discard)
         return XFER_TOOK;
-    if (t->all->max_bytes && head.length > t->all->max_bytes) {
+    if (t->all->bodies.max_bytes && head.length > t->all->bodies.max_bytes) {
         fail(t, "too-large", "larger than --max-filesize", false);
         return XFER_ABORT;
     }
     keep_head(t, &head);
-    if (head.content_encoding)
-        t->inflate = inflate_open(head.content_encoding);
+    body_expect(&t->body, head.length, head.content_encoding);
     return XFER_TOOK;
 }
 
@@ -361,7 +274,7 @@ static enum xfer_verdict on_body(void *arg, const char *data, size_t len)
         t->discarded += (int64_t)len;
         return t->discarded > ERROR_BODY_MOST ? XFER_ABORT : XFER_TOOK;
     }
-    int got = digest_bytes(t, &data, &len);
+    int got = take_bytes(t, &data, &len);
     if (got < 0)
         return XFER_ABORT;
     if (got == 0) {
@@ -418,10 +331,10 @@ static void on_end(void *arg, const struct xfer_end *e)
     } else if (e->class) {
         report_failed(t, e->class, e->detail, e->retry, e->retry_after_ms);
         free_transfer(t);
-    } else if (!t->waits && t->inflate && !inflate_ended(t->inflate)) {
+    } else if (!t->waits && !body_ends_well(&t->body)) {
         report_failed(t, "encoding", "the encoded body ends too early", true, 0);
         free_transfer(t);
-    } else if (t->all->odd == t && t->all->running_count > 1) {
+    } else if (t->all->bodies.odd == &t->body && t->all->running_count > 1) {
         t->all->odd_ms = clock_ms(); /* the next bytes of another end it, or the next turns */
     } else if (!t->waits) {
         finish_or_wait(t);
@@ -446,14 +359,13 @@ static void foresee(struct transfers *ts)
 int transfers_open(struct transfers *ts)
 {
     foresee(ts);
-    ts->pairs = digest_pairs(ts->digest);
-    return blocks_open(&ts->blocks, ts->outlets, ts->chunk_bytes, (size_t)ts->slots);
+    return bodies_open(&ts->bodies, ts->outlets, (size_t)ts->slots);
 }
 
 void transfers_close(struct transfers *ts)
 {
     transfers_reset(ts);
-    blocks_close(&ts->blocks);
+    bodies_close(&ts->bodies);
 }
 
 /* Turns. */
@@ -464,11 +376,11 @@ static void go_on(struct transfer *t)
     if (t->rest) {
         const char *data = t->rest + t->rest_at;
         size_t len = t->rest_len - t->rest_at;
-        int got = digest_bytes(t, &data, &len);
+        int got = take_bytes(t, &data, &len);
         t->rest_at = t->rest_len - len;
         if (got == 0)
             return;
-        if (got < 0 || (t->ended && t->inflate && !inflate_ended(t->inflate))) {
+        if (got < 0 || (t->ended && !body_ends_well(&t->body))) {
             if (got >= 0)
                 fail(t, "encoding", "the encoded body ends too early", true);
             report_failed(t, t->fail_class, t->fail_detail, t->fail_retry, 0);
@@ -492,14 +404,15 @@ static void go_on(struct transfer *t)
 
 static void end_wait(struct transfers *ts)
 {
-    struct transfer *t = ts->odd;
+    struct transfer *t = (struct transfer *)ts->bodies.odd;
     if (t && t->ended && !t->waits && clock_ms() - ts->odd_ms >= COMPANY_MS)
         finish_or_wait(t);
 }
 
 int64_t transfers_sleep_ms(const struct transfers *ts)
 {
-    return ts->odd && ts->odd->ended && !ts->odd->waits ? COMPANY_MS : INT32_MAX;
+    const struct transfer *t = (const struct transfer *)ts->bodies.odd;
+    return t && t->ended && !t->waits ? COMPANY_MS : INT32_MAX;
 }
 
 static void serve_waiting(struct transfers *ts)
@@ -522,8 +435,8 @@ static void start(struct transfer *t)
     DL_APPEND(ts->running, t);
     ts->running_count++;
     t->running = true;
-    t->digest = digest_open(t->all->digest);
-    t->xfer = t->digest ? xfer_start(t->all->xfers, t->url, t) : NULL;
+    body_open(&t->body, &ts->bodies);
+    t->xfer = xfer_start(ts->xfers, t->url, t);
     if (!t->xfer)
         say_die(EXIT_TEMP, "out of memory");
 }

@@ -11,9 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "fetcher/block.h"
+#include "fetcher/body.h"
 #include "fetcher/outlet.h"
-#include "lib/digest.h"
 #include "lib/msg.h"
 #include "lib/worker.h"
 #include "lib/xfer.h"
@@ -27,10 +26,7 @@ struct transfers {
     int64_t slots, prefetch;   /* transfers at once, and tasks that wait for one of these, by the rate:
                                 * the more, the fewer beats ask for others, and the longer the last
                                 * ones wait here */
-    size_t chunk_bytes;
-    int64_t max_bytes;         /* of a decoded body; 0: no limit */
-    enum digest_kind digest;
-    bool pairs;                /* two bodies are digested at once */
+    struct bodies bodies;      /* of those that run; each is its transfer */
 
     struct transfer *by_d;               /* all; owned */
     struct transfer *queued, *running;   /* each in order of arrival */
@@ -41,9 +37,7 @@ struct transfers {
     unsigned ended;            /* and since rate_ms (clock) */
     int64_t rate_ms;
     bool serving;              /* room is being given to those that wait */
-    struct transfer *odd;      /* the one whose bytes wait to be digested beside another's, or NULL */
-    int64_t odd_ms;            /* clock; since it would else have ended */
-    struct blocks blocks;      /* what chunks are put together in */
+    int64_t odd_ms;            /* clock; since the odd one would else have ended */
 };
 
 /* The caller has set the borrowed parts and the settings. 0, or -1 with errno. */

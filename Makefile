@@ -69,7 +69,7 @@ faults:
 # Most of a test's time is waiting, so they run side by side, but for those that look at a clock or
 # at memory, or fill the machine by themselves.
 ALONE := $(wildcard $(patsubst %,tests/e2e/%-*.bats,20 30 35 69 75 80 86 96))
-e2e: export BATS_TEST_TIMEOUT = 120
+e2e: export BATS_TEST_TIMEOUT = 300
 e2e: export BIN = $(CURDIR)/$B/bin
 e2e: export FAULT_BIN = $(CURDIR)/$F/bin
 e2e: all faults

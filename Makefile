@@ -69,12 +69,14 @@ faults:
 # Most of a test's time is waiting, so they run side by side, but for those that look at a clock or
 # at memory, or fill the machine by themselves.
 ALONE := $(wildcard $(patsubst %,tests/e2e/%-*.bats,20 30 35 69 75 80 86 96))
+# Of what fails, which test and where.
+PROVE := --timer --comments --failures
 e2e: export BATS_TEST_TIMEOUT = 300
 e2e: export BIN = $(CURDIR)/$B/bin
 e2e: export FAULT_BIN = $(CURDIR)/$F/bin
 e2e: all faults
-	prove --timer --jobs 3 --exec bats $(filter-out $(ALONE),$(wildcard tests/e2e/*.bats))
-	prove --timer --exec bats $(ALONE)
+	prove $(PROVE) --jobs 3 --exec bats $(filter-out $(ALONE),$(wildcard tests/e2e/*.bats))
+	prove $(PROVE) --exec bats $(ALONE)
 
 # All that runs is killed, suspended and replaced all the time: 20,000 lines in two minutes at most.
 chaos: all

@@ -9,8 +9,6 @@
 #include "lib/table.h"
 
 enum {
-    AHEAD_MS = 20,              /* tasks for so long wait here, */
-    AHEAD_MOST = 3,             /* but not more than so many times the least */
     COMPANY_MS = 1,             /* a whole body waits no longer to be digested beside another */
     ERROR_BODY_MOST = 65536,    /* of an error's body read, to keep the connection */
 };
@@ -80,7 +78,6 @@ static void free_transfer(struct transfer *t)
         DL_DELETE(ts->running, t);
         ts->running_count--;
         ts->freed++;
-        ts->ended++;
     } else {
         DL_DELETE(ts->queued, t);
         ts->queued_count--;
@@ -343,22 +340,9 @@ static void on_end(void *arg, const struct xfer_end *e)
 
 const struct xfer_calls transfer_calls = {on_body, on_end};
 
-/* One and a half for each slot bridge the way of a beat and its tasks where bodies take long; where
- * they don't, more save half of the beats. */
-static void foresee(struct transfers *ts)
-{
-    int64_t now = clock_ms(), passed = now - ts->rate_ms;
-    if (ts->prefetch && passed < AHEAD_MS)
-        return;
-    int64_t least = ts->slots * 3 / 2 + 8, ahead = ts->ended * AHEAD_MS / (passed > 0 ? passed : 1);
-    ts->prefetch = ahead < least ? least : ahead > least * AHEAD_MOST ? least * AHEAD_MOST : ahead;
-    ts->ended = 0;
-    ts->rate_ms = now;
-}
-
 int transfers_open(struct transfers *ts)
 {
-    foresee(ts);
+    ts->prefetch = ts->slots * 3 / 2 + 8;
     return bodies_open(&ts->bodies, ts->outlets, (size_t)ts->slots);
 }
 
@@ -443,7 +427,6 @@ static void start(struct transfer *t)
 
 void transfers_turn(struct transfers *ts)
 {
-    foresee(ts);
     end_wait(ts);
     serve_waiting(ts);
     while (ts->queued && !ts->homeless && ts->running_count < ts->slots &&

@@ -23,9 +23,9 @@ struct transfers {
     struct worker *worker;     /* borrowed */
     struct outlets *outlets;   /* borrowed */
     struct xfers *xfers;       /* borrowed */
-    int64_t slots, prefetch;   /* transfers at once, and tasks that wait for one of these, by the rate:
-                                * the more, the fewer beats ask for others, and the longer the last
-                                * ones wait here */
+    int64_t slots, prefetch;   /* transfers at once, and tasks that wait for one of these: the more, the
+                                * fewer beats ask for others, the longer the last ones wait here, and
+                                * the higher peaks of memory are */
     struct bodies bodies;      /* of those that run; each is its transfer */
 
     struct transfer *by_d;               /* all; owned */
@@ -33,9 +33,7 @@ struct transfers {
     unsigned queued_count, running_count;
     unsigned blocked_count;    /* those that wait for room; */
     unsigned homeless;         /* of them, those that have no outlet yet */
-    unsigned freed;            /* slots that came free since the last beat, */
-    unsigned ended;            /* and since rate_ms (clock) */
-    int64_t rate_ms;
+    unsigned freed;            /* slots that came free since the last beat */
     bool serving;              /* room is being given to those that wait */
     int64_t odd_ms;            /* clock; since the odd one would else have ended */
 };

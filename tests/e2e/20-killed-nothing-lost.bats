@@ -90,10 +90,10 @@ ms_for() {
 
 @test "TERM: a fetcher and an uploader leave in mid-run with status 0, others join" {
     start_origin
-    make_list 10000 1000 > urls
+    endless_list 1000
     start_uploader dir:out; local up=$UPLOADER
     start_fetcher; local f=$FETCHER
-    "$BIN/feeder" --at "$AT" urls > manifest 2> feeder.log 3>&- & local feeder=$!
+    "$BIN/feeder" --at "$AT" list > manifest 2> feeder.log 3>&- & local feeder=$!
     PIDS+=($feeder)
     until_true 30 lines_at_least 2000 manifest
     start_fetcher
@@ -102,6 +102,7 @@ ms_for() {
     kill $up
     wait $f
     wait $up
+    touch enough
     wait $feeder
     check_run urls manifest
 }

@@ -147,8 +147,8 @@ check_stopped() {
 
 @test "workers killed in mid-run are started again, in words; nothing is lost" {
     surround
-    make_list 6000 1000 '?wait=20' > urls
-    start_sluice -f 2 -j 30 --lease 1 urls dir:out
+    endless_list 1000 '?wait=20'
+    start_sluice -f 2 -j 30 --lease 1 list dir:out
     local old
     until_true 20 lines_at_least 300 manifest
     old=$(parts fetcher | head -n 1)
@@ -157,6 +157,7 @@ check_stopped() {
     until_true 20 lines_at_least 1500 manifest
     kill -9 "$(parts uploader)"
     until_true 20 grep -q 'uploader\.1 ended with status 137; starting it again' log
+    touch enough
     ends 60 0
     check_run urls manifest
     [ "$(grep -c 'starting it again' log)" -eq 2 ]

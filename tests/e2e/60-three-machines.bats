@@ -50,20 +50,6 @@ teardown() {
     done
 }
 
-# A list that goes on until there is a file `enough`; what was given out of it is in urls.
-endless_list() {
-    mkfifo list
-    (
-        i=0
-        while [ ! -e enough ]; do
-            url="$BASE/-/bytes/1000/$((++i))?wait=20"
-            echo "$url" 2>/dev/null || break
-            echo "$url" >&4
-        done
-    ) > list 4> urls 3>&- &
-    PIDS+=($!)
-}
-
 feeder_there() {
     on feeder "$BIN/feeder" -v --at tcp://0.0.0.0:5555 --insecure "$@" \
         > manifest 2> feeder.log 3>&- &
@@ -121,7 +107,7 @@ all_delivered() {
 
 @test "over the network: a fetcher joins in mid-run, another leaves by TERM, no line twice" {
     build_network
-    endless_list
+    endless_list 1000 '?wait=20'
     uploader_there
     fetcher_on f1 -j 20; local f1=$FETCHER
     fetcher_on f2 -j 20; local f2=$FETCHER
@@ -177,7 +163,7 @@ cut_off() {
 
 @test "a fetcher's network goes for longer than the lease, twice: nothing lost, every line once" {
     build_network
-    endless_list
+    endless_list 1000 '?wait=20'
     uploader_there
     fetcher_on f1 -j 10; local f1=$FETCHER
     fetcher_on f2 -j 10
@@ -191,7 +177,7 @@ cut_off() {
 
 @test "the uploader's network goes for longer than the lease, twice: nothing lost, every line once" {
     build_network
-    endless_list
+    endless_list 1000 '?wait=20'
     uploader_there
     fetcher_on f1 -j 10; local f1=$FETCHER
     fetcher_on f2 -j 10

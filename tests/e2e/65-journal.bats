@@ -13,8 +13,8 @@ killed_after() {
     start_origin
     make_list 1500 2000 '?wait=40' > urls
     start_uploader dir:out
-    start_fetcher -j 40
-    start_fetcher -j 40
+    start_fetcher -j 15
+    start_fetcher -j 15
     start_feeder urls; killed_after 300
     start_feeder urls; killed_after 600
     start_feeder urls; killed_after 900
@@ -48,7 +48,7 @@ killed_after() {
 
 @test "feeder and workers killed, all started anew: every line once" {
     start_origin
-    make_list 2500 1000 '?wait=20' > urls
+    make_list 4000 1000 '?wait=20' > urls
     for round in 1 2; do
         start_fetcher -j 50
         start_feeder urls
@@ -67,7 +67,7 @@ killed_after() {
 
 @test "killed again at once, each time it is started: every line once" {
     start_origin
-    make_list 1500 1000 '?wait=50' > urls
+    make_list 2500 1000 '?wait=50' > urls
     start_uploader dir:out
     start_fetcher -j 50
     start_feeder --window 200 urls; killed_after 200
@@ -345,7 +345,7 @@ touched() {
 
 @test "a stream that is late: INT before it comes, status 3, and nothing is lost" {
     start_origin
-    make_list 1000 1000 '?wait=40' > urls
+    make_list 2000 1000 '?wait=40' > urls
     start_uploader dir:out
     start_fetcher -j 50
     start_feeder --window 200 < <(cat urls)
@@ -369,7 +369,7 @@ touched() {
 
 @test "stdin as a file, begun behind its start: goes on where it was" {
     start_origin
-    make_list 1000 1000 '?wait=20' > urls
+    make_list 2000 1000 '?wait=20' > urls
     { echo 'a line that is the shell'\''s'; cat urls; } > file
     start_uploader dir:out
     start_fetcher -j 20

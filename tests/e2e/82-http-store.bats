@@ -140,6 +140,7 @@ requests() {
         "$BIN/feeder" --at "$AT" --retry 0 urls > manifest 2> feeder.log 3>&- & local feeder=$!
         PIDS+=($feeder)
         until_true 10 test -s put/requests
+        read -rt 1 <> <(:) || : # all eight are there
         rm put/answer
         wait $feeder
         check_store

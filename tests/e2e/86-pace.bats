@@ -3,11 +3,12 @@
 bats_require_minimum_version 1.5.0
 load helpers
 
-# Two fetchers with room for many, an uploader; the origin is on from before.
+# start_workers [DEST [SLOTS]]: an uploader and two fetchers, with room for many; the origin is on
+# from before.
 start_workers() {
     start_uploader "${1:-dir:out}"
-    start_fetcher -j 500; FIRST=$FETCHER
-    start_fetcher -j 500
+    start_fetcher -j "${2:-500}"; FIRST=$FETCHER
+    start_fetcher -j "${2:-500}"
 }
 
 # feed RULE [OPTION...]: a whole run of ./urls, with all ends in order.
@@ -171,8 +172,8 @@ end_at_once() {
 journalled() {
     local status=0 round
     start_origin
-    make_list 1500 1000 '?wait=10' > urls
-    start_workers
+    make_list 3000 1000 '?wait=40' > urls
+    start_workers dir:out 50
     for round in 1 2; do
         "$BIN/feeder" --at "$AT" --lease 1 --journal j --pace "$1" urls 2>> feeder.log 3>&- &
         local feeder=$!

@@ -169,6 +169,7 @@ none_lives() { kill "$UPLOADER" "$SECOND" 2>/dev/null; ! pgrep -f "uploader --at
     until_true 10 lines_at_least 100 first
     kill -9 "$UPLOADER"
     kill -9 "$FEEDER"
+    wait "$FEEDER" || : # or the address is still its
     head -c 700 /dev/urandom >> out/shard-000000.tar.part # torn
     start_uploader tar:out
     { cat urls; make_list 1 5; } > more && mv more urls

@@ -215,7 +215,7 @@ END
     for round in 1 2 3; do
         until_true 10 some_sleep
         kill -9 "$UPLOADER"
-        until_true 2 none_sleeps
+        until_true 5 none_sleeps
         [ $round -lt 3 ] || touch quick
         start_uploader -j 8 'exec:./slow {key}'
     done

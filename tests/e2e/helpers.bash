@@ -69,6 +69,21 @@ make_list() {
     seq -f "$BASE/-/bytes/$2/%.0f${3:-}" "$1"
 }
 
+# endless_list BYTES [QUERY]: `list` goes on until there is a file `enough`, so that no run of it is
+# over before what is to happen in its midst; what was given out of it is in urls.
+endless_list() {
+    mkfifo list
+    (
+        i=0
+        while [ ! -e enough ]; do
+            url="$BASE/-/bytes/$1/$((++i))${2:-}"
+            echo "$url" 2>/dev/null || break
+            echo "$url" >&4
+        done
+    ) > list 4> urls 3>&- &
+    PIDS+=($!)
+}
+
 lines_at_least() { [ "$(wc -l < "$2")" -ge "$1" ]; }
 
 # Every line of LIST once in MANIFEST, and each delivered object byte-equal to the origin's.

@@ -14,9 +14,9 @@
 #include "lib/durable.h"
 #include "lib/fault.h"
 #include "lib/say.h"
+#include "lib/sum.h"
 
-enum { NOTE_BYTES = 64 };
-static const char NOTE[] = "sluice shard 1: %020" PRIu64 " bytes are whole\n";
+enum { NOTE_MOST = 128, NOTE_PLACES = 2, NOTE_APART = 4096 };
 
 /* Names. */
 
@@ -57,26 +57,58 @@ static bool is_finished(int dir, uint64_t number)
     return false;
 }
 
-/* Notes. */
+/* Notes: in two blocks in turn, so that a power cut that tears one leaves the one before. */
+
+/* Number and bytes as text, without its sum. */
+static int write_note(char out[NOTE_MOST], uint64_t number, uint64_t bytes)
+{
+    return snprintf(out, NOTE_MOST,
+                    "sluice shard 2: note %020" PRIu64 ": %020" PRIu64 " bytes are whole, sum ",
+                    number, bytes);
+}
 
 static int note(struct shard *s)
 {
-    char text[NOTE_BYTES];
-    int len = snprintf(text, sizeof text, NOTE, s->kept_bytes);
+    char text[NOTE_MOST];
+    int len = write_note(text, s->notes + 1, s->kept_bytes);
+    len += snprintf(text + len, sizeof text - (size_t)len, "%016" PRIx64 "\n",
+                    sum_of(text, (size_t)len));
     bool bad = FAULT_FAILS("uploader.shard.note");
-    if (bad || pwrite(s->lock_fd, text, (size_t)len, 0) != len)
-        return -1;
-    return s->all->fsync ? fdatasync(s->lock_fd) : 0;
+    off_t at = (off_t)((s->notes + 1) % NOTE_PLACES * NOTE_APART);
+    if (bad || pwrite(s->lock_fd, text, (size_t)len, at) != len ||
+        (s->all->fsync && fdatasync(s->lock_fd)))
+        return -1; /* the next one goes to the same place */
+    s->notes++;
+    return 0;
 }
 
-/* 0 where there is none: its owner died before it had written anything. */
-static uint64_t read_note(int fd)
+static bool read_note_at(int fd, off_t at, uint64_t *number, uint64_t *bytes)
 {
-    char text[NOTE_BYTES + 1];
-    uint64_t bytes = 0;
-    ssize_t n = pread(fd, text, NOTE_BYTES, 0);
+    char text[NOTE_MOST], right[NOTE_MOST];
+    uint64_t sum;
+    ssize_t n = pread(fd, text, sizeof text - 1, at);
     text[n > 0 ? n : 0] = '\0';
-    return sscanf(text, "sluice shard 1: %" SCNu64 " bytes are whole", &bytes) == 1 ? bytes : 0;
+    if (sscanf(text, "sluice shard 2: note %" SCNu64 ": %" SCNu64 " bytes are whole, sum %" SCNx64,
+               number, bytes, &sum) != 3)
+        return false;
+    int len = write_note(right, *number, *bytes);
+    return memcmp(text, right, (size_t)len) == 0 && sum == sum_of(right, (size_t)len);
+}
+
+/* The latest that is whole; false if none is. */
+static bool read_note(struct shard *s, uint64_t *bytes)
+{
+    bool found = false;
+    for (int i = 0; i < NOTE_PLACES; i++) {
+        uint64_t number, noted;
+        if (read_note_at(s->lock_fd, (off_t)i * NOTE_APART, &number, &noted) &&
+            (!found || number > s->notes)) {
+            found = true;
+            s->notes = number;
+            *bytes = noted;
+        }
+    }
+    return found;
 }
 
 /* A shard's life. */
@@ -159,14 +191,18 @@ static int reopen(struct shard *s)
     return 0;
 }
 
+static int sync_names(const struct shards *all)
+{
+    return all->fsync ? durable_names(all->dir) : 0;
+}
+
 static void remove_name(const struct shards *all, const char *name)
 {
     unlinkat(all->dir, name, 0);
-    if (all->fsync)
-        durable_names(all->dir);
+    sync_names(all);
 }
 
-/* The lock is the last to go, after a power cut too: a .part without one is nobody's. */
+/* The lock is the last to go: a .part without one is nobody's. */
 static void remove_names(const struct shard *s, bool part)
 {
     char name[SHARD_NAME];
@@ -185,13 +221,14 @@ struct shard *shard_new(struct shards *all)
         struct shard *s = make(all, number, all->pack);
         int got = s ? take_number(s) : -1;
         if (got == 1) {
-            if (open_part(s, O_CREAT | O_EXCL) == 0 && reopen(s) == 0 && note(s) == 0 &&
-                (!all->fsync || durable_names(all->dir) == 0))
+            /* The lock is the first to be there, after a power cut too. */
+            if (sync_names(all) == 0 && open_part(s, O_CREAT | O_EXCL) == 0 && reopen(s) == 0 &&
+                note(s) == 0 && sync_names(all) == 0)
                 return s;
             int err = errno;
             if (err == EEXIST)
                 say(SAY_WARN, "shard-%06" PRIu64 ": a .part without its .lock: left alone", number);
-            remove_names(s, err != EEXIST);
+            remove_names(s, s->fd >= 0);
             errno = err;
         }
         int err = errno;
@@ -249,7 +286,7 @@ static int put_name(const struct shard *s)
             return -1;
     }
     FAULT("uploader.shard.linked");
-    return s->all->fsync ? durable_names(dir) : 0;
+    return sync_names(s->all);
 }
 
 int shard_finish(struct shard **taken)
@@ -284,14 +321,18 @@ static void on_member(void *arg, const struct tar_found *f)
         scan->end = f->end;
 }
 
-/* Cuts it after the last whole sample. -1: it can't be, errno 0: it is damaged. */
+/* Cuts it after the last whole sample. -1: it can't be, errno 0: it, or both notes, are damaged. */
 static int mend(struct shard *s)
 {
     struct scan scan = {0};
     struct stat st;
-    uint64_t noted = read_note(s->lock_fd);
+    uint64_t noted = 0;
     if (fstat(s->fd, &st))
         return -1;
+    if (!read_note(s, &noted) && st.st_size > 0) {
+        errno = 0;
+        return -1;
+    }
     s->kept_bytes = noted < (uint64_t)st.st_size ? noted : (uint64_t)st.st_size;
     int damaged = tar_scan(s->fd, s->pack, s->kept_bytes, on_member, &scan);
     if (s->pack == TAR_PLAIN)
@@ -312,8 +353,8 @@ static void set_aside(struct shard *s)
     lock_name(s, lock_file);
     snprintf(aside, sizeof aside, "%.*s.damaged", (int)strlen(part) - 5, part);
     say(SAY_ERROR, "%s: damaged, as by a power cut: kept as %s", part, aside);
-    if (renameat(s->all->dir, part, s->all->dir, aside) == 0)
-        unlinkat(s->all->dir, lock_file, 0);
+    if (renameat(s->all->dir, part, s->all->dir, aside) == 0 && sync_names(s->all) == 0)
+        remove_name(s->all, lock_file);
 }
 
 /* The shard whose lock is `name`, if its owner is dead and it has a file. */
@@ -359,8 +400,7 @@ struct shard *shards_look(struct shards *all, bool adopt)
             continue;
         bool ours = adopt && !mine && s->pack == all->pack;
         if (was_linked(s)) {
-            if (all->fsync)
-                durable_names(all->dir);
+            sync_names(all);
             remove_names(s, true);
             shard_leave(&s);
         } else if (mend(s)) {

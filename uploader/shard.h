@@ -1,8 +1,9 @@
 /* shard.h - tar files in one directory, numbered without collisions, each of which has its name only
  * when it is finished; and what uploaders that were killed have left of them.
  *
- * shard-000007.lock   the number is taken; locked (flock) while its owner lives. Says how many bytes
- *                     of the file below are whole (each receipt was sent after they were noted).
+ * shard-000007.lock   the number is taken; locked (flock) while its owner lives. Says twice how many
+ *                     bytes of the file below are whole, now and one time before (each receipt was
+ *                     sent after they were noted). The first of its names to come, the last to go.
  * shard-000007.tar.part   members so far: a tar without an end
  * shard-000007.tar    finished: linked, so that nothing is ever replaced; then the others go
  *
@@ -35,6 +36,7 @@ struct shard {
     struct tar *tar;      /* owned; to be written to, then kept or undone */
     uint64_t kept_at;     /* bytes of tar that are whole */
     uint64_t kept_bytes;  /* of the file: the same, as they are packed */
+    uint64_t notes;       /* the number of the last note of that */
 };
 
 /* A shard of a number that nobody has. */

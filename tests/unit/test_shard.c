@@ -196,6 +196,62 @@ static void what_was_not_kept_is_undone(void **state)
     }
 }
 
+/* Where note `number` of the lock is, and whether it is there. */
+static off_t place_of(int lock_fd, uint64_t number)
+{
+    char text[64] = "", want[64];
+    snprintf(want, sizeof want, "note %020llu:", (unsigned long long)number);
+    for (off_t at = 0; pread(lock_fd, text, sizeof text - 1, at) > 0; at += 4096)
+        if (strstr(text, want))
+            return at;
+    fail_msg("no %s", want);
+    return -1;
+}
+
+static void a_torn_note_leaves_the_one_before(void **state)
+{
+    (void)state;
+    for (off_t torn = 0; torn <= 100; torn += 4) {
+        begin(torn % 8 ? TAR_ZST : TAR_PLAIN);
+        struct shard *s = filled();
+        uint64_t last = s->notes;
+        shard_leave(&s);
+        int fd = openat(all.dir, "shard-000000.lock", O_RDWR);
+        assert_int_equal(pwrite(fd, "\0\0\0\0", 4, place_of(fd, last) + torn), 4);
+        s = shards_look(&all, true);
+        assert_non_null(s);
+        assert_int_equal(s->kept_at, ends[SAMPLES - 1]);
+        assert_int_equal(members_of(s), 2 * (SAMPLES - 1));
+        add(s, 7); /* the next note takes the torn one's place */
+        assert_int_equal(shard_keep(s), 0);
+        assert_int_equal(s->notes, last);
+        assert_int_equal(pwrite(fd, "x", 1, place_of(fd, last - 1)), 1);
+        close(fd);
+        shard_leave(&s);
+        s = shards_look(&all, true);
+        assert_non_null(s);
+        assert_int_equal(members_of(s), 2 * SAMPLES);
+        assert_int_equal(shard_finish(&s), 0);
+    }
+}
+
+static void without_a_note_nothing_is_cut_off(void **state)
+{
+    (void)state;
+    begin(TAR_PLAIN);
+    struct shard *s = filled();
+    struct stat st;
+    uint64_t size = s->kept_bytes;
+    shard_leave(&s);
+    int fd = openat(all.dir, "shard-000000.lock", O_RDWR);
+    assert_int_equal(ftruncate(fd, 0), 0);
+    close(fd);
+    assert_null(shards_look(&all, true));
+    assert_int_equal(fstatat(all.dir, "shard-000000.tar.damaged", &st, 0), 0);
+    assert_int_equal(st.st_size, size);
+    assert_false(is_there("shard-000000.lock"));
+}
+
 static void a_packed_one_torn_by_a_power_cut_is_set_aside(void **state)
 {
     (void)state;
@@ -237,6 +293,8 @@ int main(void)
         cmocka_unit_test(wherever_it_was_torn_whole_samples_are_kept),
         cmocka_unit_test(what_was_not_kept_is_undone),
         cmocka_unit_test(a_full_disk_is_enospc_whatever_the_packing),
+        cmocka_unit_test(a_torn_note_leaves_the_one_before),
+        cmocka_unit_test(without_a_note_nothing_is_cut_off),
         cmocka_unit_test(a_packed_one_torn_by_a_power_cut_is_set_aside),
     };
     if (!mkdtemp(dir) || (all.dir = open(dir, O_RDONLY | O_DIRECTORY)) < 0)

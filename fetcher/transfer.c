@@ -320,7 +320,8 @@ static void on_end(void *arg, const struct xfer_end *e)
     if (e->url_effective && strcmp(e->url_effective, t->url))
         t->url_effective = copy_text(e->url_effective);
     if (t->discard && e->class && strcmp(e->class, "http")) {
-        report_failed(t, "http", "an error status, and a long body", e->code >= 500, 0);
+        report_failed(t, "http", "an error status, and a long body", xfer_may_pass(e->code),
+                      e->retry_after_ms);
         free_transfer(t);
     } else if (t->fail_class) {
         report_failed(t, t->fail_class, t->fail_detail, t->fail_retry, 0);

@@ -6,8 +6,11 @@
 #include "lib/clock.h"
 #include "lib/say.h"
 
+enum { BYTES_MOST = 4 << 20 };  /* of texts in one message, far below what one may have */
+
 struct kept {
-    struct msg_outcome out;  /* its texts lie behind this struct */
+    struct msg_outcome out;  /* its texts lie behind this struct, */
+    size_t texts;            /* in so many bytes */
     struct kept *next;
     bool stored;
 };
@@ -18,9 +21,16 @@ void outbox_open(struct outbox *b)
     b->end = &b->first;
 }
 
+/* What is longer nobody would read, nor the message that it is in, nor those after that. */
+static uint32_t kept_len(struct msg_text t)
+{
+    return t.len < MSG_TEXT_MOST ? t.len : MSG_TEXT_MOST;
+}
+
 static struct msg_text keep(char **at, struct msg_text t)
 {
     char *s = *at;
+    t.len = kept_len(t);
     if (t.len)
         memcpy(s, t.s, t.len);
     *at += t.len;
@@ -29,13 +39,14 @@ static struct msg_text keep(char **at, struct msg_text t)
 
 void outbox_add(struct outbox *b, bool stored, const struct msg_outcome *o)
 {
-    size_t texts = (size_t)o->key.len + o->digest.len + o->place.len + o->class.len +
-                   o->detail.len + o->content_type.len + o->url_effective.len;
+    size_t texts = (size_t)kept_len(o->key) + kept_len(o->digest) + kept_len(o->place) +
+                   kept_len(o->class) + kept_len(o->detail) + kept_len(o->content_type) +
+                   kept_len(o->url_effective);
     struct kept *k = malloc(sizeof *k + texts);
     if (!k)
         say_die(EXIT_TEMP, "out of memory");
     char *at = (char *)(k + 1);
-    *k = (struct kept){.out = *o, .stored = stored};
+    *k = (struct kept){.out = *o, .texts = texts, .stored = stored};
     k->out.key = keep(&at, o->key);
     k->out.digest = keep(&at, o->digest);
     k->out.place = keep(&at, o->place);
@@ -85,9 +96,14 @@ uint32_t outbox_peek(const struct outbox *b, struct msg_outcome *items, uint32_t
                      bool *stored)
 {
     uint32_t count = 0;
+    size_t bytes = 0;
     *stored = b->unsent && b->unsent->stored;
-    for (struct kept *k = b->unsent; k && k->stored == *stored && count < most; k = k->next)
+    for (struct kept *k = b->unsent; k && k->stored == *stored && count < most; k = k->next) {
+        bytes += k->texts;
+        if (count && bytes > BYTES_MOST)
+            break;
         items[count++] = k->out;
+    }
     return count;
 }
 

@@ -32,7 +32,8 @@ struct xfer {
     int64_t slow_ms;            /* so long below the speed limit */
     int64_t look_bytes;         /* body bytes since the last look */
     int64_t header_bytes;
-    bool paused, refused;       /* refused: the guard said no */
+    bool paused;
+    bool refused, permitted;    /* what the guard said of an address since the last response */
     bool begun;                 /* the body */
     bool keeps;                 /* header blocks */
     struct header_block head, request;
@@ -139,12 +140,22 @@ static void ack_at_once(struct xfer *x, size_t len)
         setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &yes, sizeof yes);
 }
 
+static bool has_long_url(struct xfer *x)
+{
+    char *url = NULL;
+    curl_easy_getinfo(x->easy, CURLINFO_EFFECTIVE_URL, &url);
+    return url && strnlen(url, XFER_URL_MOST + 1) > XFER_URL_MOST;
+}
+
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
     struct xfer *x = arg;
     size_t len = size * count;
-    if (!x->begun)
+    if (!x->begun) {
+        if (has_long_url(x))
+            return 0;
         ack_at_once(x, len);
+    }
     x->begun = true;
     enum xfer_verdict v = x->pool->calls.body(x->arg, data, len);
     if (v == XFER_PAUSE) {
@@ -167,6 +178,7 @@ static int on_debug(CURL *easy, curl_infotype type, char *data, size_t len, void
 static size_t on_header(char *data, size_t size, size_t count, void *arg)
 {
     struct xfer *x = arg;
+    x->refused = x->permitted = false; /* what follows is another's connection */
     if (x->keeps)
         header_block_received(&x->head, data, size * count);
     x->header_bytes += (int64_t)(size * count);
@@ -183,6 +195,7 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
         x->refused = true;
         return CURL_SOCKET_BAD;
     }
+    x->permitted = true;
     int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
     if (fd >= 0)
         note_connection(x->pool, fd, true);
@@ -370,7 +383,7 @@ void xfer_head(struct xfer *x, struct xfer_head *head)
     curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &head->code);
     curl_easy_getinfo(x->easy, CURLINFO_CONTENT_TYPE, &type);
     curl_easy_getinfo(x->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-    head->content_type = type;
+    head->content_type = type && strnlen(type, XFER_TYPE_MOST + 1) <= XFER_TYPE_MOST ? type : NULL;
     head->length = length;
     if (x->pool->settings.compressed &&
         curl_easy_header(x->easy, "Content-Encoding", 0, CURLH_HEADER, -1, &encoding) == CURLHE_OK)
@@ -414,7 +427,7 @@ static const struct {
     {CURLE_WRITE_ERROR, "refused", false},
 };
 
-static bool http_retry(long code)
+bool xfer_may_pass(long code)
 {
     return code == 408 || code == 429 || code == 500 || code == 502 || code == 503 || code == 504;
 }
@@ -443,7 +456,7 @@ static void end(struct xfer *x, CURLcode rc)
         snprintf(status, sizeof status, "HTTP status %ld", e.code);
         e.class = "http";
         e.detail = status;
-        e.retry = http_retry(e.code);
+        e.retry = xfer_may_pass(e.code);
     }
     if (rc && strcmp(e.class, "cut") == 0 && x->paused_ms >= PATIENT_MS) {
         e.class = "paused";
@@ -453,7 +466,12 @@ static void end(struct xfer *x, CURLcode rc)
         e.class = "redirect";
         e.retry = true;
     }
-    if (rc && x->refused) {
+    if (has_long_url(x)) {
+        e.class = "redirect";
+        e.detail = "redirected to a URL of more than 32 KiB";
+        e.retry = false;
+        e.url_effective = NULL;
+    } else if (rc && x->refused && !x->permitted) {
         e.class = "refused";
         e.detail = "the address is not allowed (--allow-net)";
         e.retry = false;

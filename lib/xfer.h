@@ -27,6 +27,11 @@ struct xfer_settings {
     void *arg;
 };
 
+enum {
+    XFER_URL_MOST = 32768,  /* a redirect to a longer one is not followed any further */
+    XFER_TYPE_MOST = 1024,  /* a longer Content-Type is left out */
+};
+
 enum xfer_verdict { XFER_TOOK, XFER_PAUSE, XFER_ABORT };
 
 struct xfer;
@@ -35,7 +40,7 @@ struct xfers;
 /* What the response's head said; texts borrowed until the transfer ends. */
 struct xfer_head {
     long code;
-    const char *content_type, *content_encoding;  /* NULL if absent */
+    const char *content_type, *content_encoding;  /* NULL if absent, or too long */
     int64_t length;                               /* -1 if not said */
     /* NULL unless wanted, or where too long (lib/header_block.h): the header block of the last
      * response as it came and of its request as it was sent, to the empty line; the peer's address. */
@@ -49,7 +54,7 @@ struct xfer_end {
     const char *detail;       /* borrowed; a sentence */
     bool retry;               /* trying again may help */
     long code;                /* 0: no response */
-    const char *url_effective;
+    const char *url_effective;  /* NULL: too long */
     int64_t time_us, retry_after_ms;
 };
 
@@ -77,6 +82,9 @@ void xfer_head(struct xfer *x, struct xfer_head *head);
 void xfer_resume(struct xfer *x);
 /* Ends it without a call. Not from within a call. */
 void xfer_cancel(struct xfer *x);
+
+/* Whether trying again may help where a response has this status. */
+bool xfer_may_pass(long code);
 
 /* Works off timers and ends; call once a turn. */
 void xfers_turn(struct xfers *p);

@@ -71,6 +71,15 @@ static bool is_class(const struct msg_outcome *o, const char *class)
     return o->class.len == strlen(class) && memcmp(o->class.s, class, o->class.len) == 0;
 }
 
+/* No fault of the URL's, and so no try of it. But there are origins that end each body early, where a
+ * slow store has paused each of them: that one is to blame can't be told for ever. */
+static bool costs_no_try(struct task *t, const struct msg_outcome *o)
+{
+    if (is_class(o, "full"))
+        return true;
+    return (is_class(o, "lost") || is_class(o, "paused")) && ++t->returns <= CUSTODY_RETURNS_MOST;
+}
+
 /* A failure counts only if its dispatch is the current one. */
 static void on_failed(void *arg, const struct member *from, const struct msg_outcome *o)
 {
@@ -80,8 +89,7 @@ static void on_failed(void *arg, const struct member *from, const struct msg_out
         c->crew->dropped++;
         return;
     }
-    /* No fault of the URL's, and so no try of it. */
-    if (is_class(o, "lost") || is_class(o, "paused") || is_class(o, "full")) {
+    if (costs_no_try(t, o)) {
         say(SAY_DEBUG, "line %llu: %.*s, handing it out again", (unsigned long long)t->id,
             (int)o->detail.len, o->detail.s ? o->detail.s : "");
         lose(c, t, false);

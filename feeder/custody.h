@@ -13,6 +13,9 @@
 #include "feeder/manifest.h"
 #include "feeder/window.h"
 
+/* So often a task may be given back for no fault of its URL's; then each time costs a try. */
+enum { CUSTODY_RETURNS_MOST = 16 };
+
 struct custody {
     struct window *window;      /* borrowed, like the next two */
     struct crew *crew;

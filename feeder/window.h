@@ -25,6 +25,7 @@ struct task {
     int64_t seen_ms;           /* in flight: patience time of the last evidence */
     unsigned failures;         /* tries that counted against --retry */
     unsigned losses;           /* times lost after it had begun */
+    unsigned returns;          /* times given back for no fault of the URL's */
     enum task_state state;
     char key[KEY_BYTES];
     size_t url_len;

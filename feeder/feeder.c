@@ -33,6 +33,7 @@ enum {
     SHORTEST_AGAIN_MS = 1000, /* and those of an earlier feeder look for us each beat only */
     LONELY_MS = 5000,      /* without a fetcher or an uploader, until we say so */
     LONELY_AGAIN_MS = 60000,
+    AHEAD_MS = 10000,      /* read before anybody is listened to, at most */
     FULL_MS = 250,         /* between two tries to write into a journal on a full disk */
 };
 
@@ -50,6 +51,7 @@ struct feeder {
     int asked;              /* how often to stop */
     bool list_ended, list_broken, manifest_lost;
     bool watching_list;
+    bool passing_over;      /* lines that are not fed: more may be there at once */
     bool dispatching;       /* there was no time for all that could have gone */
     int64_t over_until_ms;  /* clock; 0: the run is not over */
     int64_t started_ms;     /* clock */
@@ -113,6 +115,7 @@ static void read_list(struct feeder *f)
         FAULT("feeder.line.read");
     }
     f->list_ended |= got < 0;
+    f->passing_over = got == 2;
     if (got == -2 && !f->list_broken) {
         f->list_broken = true;
         say(SAY_ERROR, "%s: %s (after line %llu); finishing what was read",
@@ -337,14 +340,16 @@ static void open_run(struct feeder *f, const char *at)
 }
 
 /* Outcomes of lines that are not read again yet would be of no use: the list comes before the
- * inbox. A stream is not waited for. */
+ * inbox. A stream is not waited for, nor do workers wait long for us. */
 static void read_ahead(struct feeder *f)
 {
     uint64_t before;
     do {
         before = f->last_line;
         read_list(f);
-    } while (f->last_line != before);
+        heed_signals(f);
+    } while ((f->last_line != before || (f->passing_over && f->crew.epoch > 1)) && !f->asked &&
+             clock_ms() - f->started_ms < AHEAD_MS);
 }
 
 static void open_all(struct feeder *f, int argc, char **argv)

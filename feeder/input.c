@@ -20,6 +20,7 @@ enum {
     MANIFEST_LINE_MOST = 1 << 20,              /* texts of 64 KiB, whose bytes may be six each */
     CUT_BYTES = 200,
     SAMPLE_BYTES = 65536,                      /* of a file's identity, at either end */
+    STEPS_MOST = 1000,                         /* lines or buffers passed over in one call */
 };
 
 struct list {
@@ -287,14 +288,16 @@ static void pass_over(struct input *in)
         refuse_stream(&in->lists[in->at]);
 }
 
-/* Reads streams that were read before, to their ends. 1 they are what they were, 0 not now, -2. */
+/* Reads streams that were read before, to their ends. 1 they are what they were, 0 not now, -2, 2 not
+ * yet. */
 static int check_streams(struct input *in)
 {
+    int steps = 0;
     for (; in->check < in->check_end; in->check++) {
         struct list *l = &in->lists[in->check];
         while (is_stream(l) && !in->ended) {
-            int rc = fill(in);
-            if (rc <= 0)
+            int rc = ++steps > STEPS_MOST ? 2 : fill(in);
+            if (rc != 1)
                 return rc;
             XXH3_64bits_update(in->digest, in->buf, in->end);
             in->check_offset += (int64_t)in->end;
@@ -319,7 +322,9 @@ int input_next(struct input *in, struct input_line *line)
     int checked = in->check < in->check_end ? check_streams(in) : 1;
     if (checked != 1)
         return checked;
-    while (in->at < in->count) {
+    for (int steps = 0; in->at < in->count; steps++) {
+        if (steps == STEPS_MOST)
+            return 2;
         if (in->pass_over && (in->end > in->start || in->ended))
             pass_over(in);
         int got = in->end > in->start && !in->pass_over ? cut_line(in, line) : -1;

@@ -33,7 +33,8 @@ struct input_line {
 struct input *input_open(char *const *names, int count, const char *classes);
 void input_close(struct input *in);
 
-/* 1 a line, 0 not now, -1 the end, -2 a read error (errno; input_where() says where). */
+/* 1 a line, 0 not now, -1 the end, -2 a read error (errno; input_where() says where), 2 none yet:
+ * call again, for so much was passed over that the caller may have others to look after. */
 int input_next(struct input *in, struct input_line *line);
 
 /* What to watch for more after a 0; -1: nothing to wait for. */

@@ -532,6 +532,19 @@ again() { rm -rf j; cp -r kept j; }
     check_run urls j/manifest.jsonl
 }
 
+@test "workers are heard while the long manifest of an earlier run is passed over" {
+    start_origin
+    awk -v base="$BASE" 'BEGIN {
+        for (i = 1; i <= 1000000; i++) printf "{\"id\":%d,\"url\":\"%s/%d\",\"status\":\"delivered\"," \
+            "\"key\":\"7a/7a2ce16d4cd13c3a7bd2f3b8ffdb20e7\",\"size_download\":1}\n", i, base, i
+        printf "{\"id\":%d,\"url\":\"%s/-/bytes/9/a\",\"status\":\"failed\",\"class\":\"http\"}\n", i, base
+    }' > earlier
+    start_uploader --wait 1 dir:out
+    start_fetcher --wait 1
+    run -0 timeout 60 "$BIN/feeder" --at "$AT" --lease 2 --retry-failed earlier
+    [[ $output == *"1 fed = 1 delivered"* ]]
+}
+
 @test "bad uses of --retry-failed and --class: status 2" {
     no_workers_journal
     run -2 "$BIN/feeder" --at "$AT" --journal j --retry-failed j

@@ -67,7 +67,9 @@ static uint64_t read_on(struct input *in, int most, uint64_t sum)
     struct input_place place;
     uint64_t last = 0;
     int got;
-    while (most-- && (got = input_next(in, &line)) == 1) {
+    while (most-- && (got = input_next(in, &line)) > 0) {
+        if (got == 2)
+            continue;
         input_place(in, &place);
         if (line.number <= last || line.file_line > line.number || place.number != line.number ||
             place.file_line != line.file_line || place.total != input_offset(in) ||

@@ -76,7 +76,9 @@ static struct input *open_lists(const struct lists *l)
 static int next(struct input *in, struct input_line *line)
 {
     int got;
-    while ((got = input_next(in, line)) == 0) {
+    while ((got = input_next(in, line)) == 0 || got == 2) {
+        if (got == 2)
+            continue;
         struct pollfd p = {.fd = input_fd(in), .events = POLLIN};
         if (poll(&p, 1, DEADLINE_S * 1000) != 1)
             abort();
@@ -561,6 +563,29 @@ static void failed_lines_of_the_classes_asked_for_are_the_list(void **state)
     close(fd);
 }
 
+/* The caller has workers to look after. */
+static void no_call_takes_long_however_much_is_passed_over(void **state)
+{
+    (void)state;
+    struct lists l = {0};
+    struct buf b = buf_make(1 << 20);
+    struct input_line line;
+    int calls = 0, got;
+    for (int i = 0; i < 100000; i++)
+        assert_int_equal(buf_add(&b, "# none\n", 7), 0);
+    assert_int_equal(buf_add(&b, "http://x/\n", 10), 0);
+    add_list(&l, b.data, b.len, false);
+    struct input *in = open_lists(&l);
+    while ((got = input_next(in, &line)) == 2)
+        calls++;
+    assert_int_equal(got, 1);
+    assert_int_equal(line.number, 100001);
+    assert_in_range(calls, 50, 1000);
+    input_close(in);
+    free_lists(&l);
+    buf_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -575,6 +600,7 @@ int main(void)
         cmocka_unit_test(another_stream_is_refused),
         cmocka_unit_test(what_cannot_be_read_is_said),
         cmocka_unit_test(failed_lines_of_the_classes_asked_for_are_the_list),
+        cmocka_unit_test(no_call_takes_long_however_much_is_passed_over),
     };
     alarm(DEADLINE_ALL_S);
     return cmocka_run_group_tests(tests, NULL, NULL);

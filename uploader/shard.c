@@ -138,13 +138,22 @@ void shard_leave(struct shard **s)
     errno = err;
 }
 
+/* Whether the file `fd` is the one called `name`: 1, 0, -1 where that can't be told. Its number of
+ * links says nothing: a backup may have made one (cp -al). */
+static int is_called(int fd, int dir, const char *name)
+{
+    struct stat mine, there;
+    if (fstat(fd, &mine))
+        return -1;
+    if (fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW))
+        return errno == ENOENT ? 0 : -1;
+    return mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
+}
+
 /* The lock is ours; whether its name is still its own: another may have been quicker. */
 static bool lock(int fd, const char *name, int dir)
 {
-    struct stat mine, there;
-    return flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &mine) == 0 &&
-           fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && mine.st_ino == there.st_ino &&
-           mine.st_dev == there.st_dev;
+    return flock(fd, LOCK_EX | LOCK_NB) == 0 && is_called(fd, dir, name) == 1;
 }
 
 /* 1 it is ours, 0 somebody else's, -1 errno. */
@@ -267,24 +276,24 @@ int shard_undo(struct shard *s)
     return reopen(s);
 }
 
+/* 1: it has its name already, 0 not yet, -1 errno. */
+static int was_linked(const struct shard *s)
+{
+    char name[SHARD_NAME];
+    shard_name(s, name);
+    return is_called(s->fd, s->all->dir, name);
+}
+
 /* Gives it its name. */
 static int put_name(const struct shard *s)
 {
     char part[SHARD_NAME], name[SHARD_NAME];
-    struct stat mine, there;
-    int dir = s->all->dir;
+    int dir = s->all->dir, linked = was_linked(s);
     part_name(s, part);
     shard_name(s, name);
     FAULT("uploader.shard.ended");
-    if (linkat(dir, part, dir, name, 0)) {
-        int err = errno;
-        bool again = err == EEXIST && fstat(s->fd, &mine) == 0 &&
-                     fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-                     mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
-        errno = err;
-        if (!again)
-            return -1;
-    }
+    if (linked < 0 || (!linked && linkat(dir, part, dir, name, 0)))
+        return -1;
     FAULT("uploader.shard.linked");
     return sync_names(s->all);
 }
@@ -383,11 +392,39 @@ static struct shard *take_over(struct shards *all, const char *name)
     return NULL;
 }
 
-/* Already there under its name: only the other names are to go. */
-static bool was_linked(const struct shard *s)
+/* Goes, but for its name; that must be durable before. -1: nothing went. */
+static int remove_linked(const struct shard *s)
 {
-    struct stat st;
-    return fstat(s->fd, &st) == 0 && st.st_nlink > 1;
+    if (sync_names(s->all))
+        return -1;
+    remove_names(s, true);
+    return 0;
+}
+
+/* It stays as it is, for whoever looks next. Keeps errno. */
+static void say_left(const struct shard *s)
+{
+    char part[SHARD_NAME];
+    int err = errno;
+    part_name(s, part);
+    say(SAY_ERROR, "%s, which an uploader that died has left: %s", part, strerror(err));
+    errno = err;
+}
+
+/* Finishes *s, or leaves it, or gives it back if it is `wanted` and holds anything. */
+static void look_at(struct shard **s, bool wanted)
+{
+    int linked = was_linked(*s), bad = linked < 0;
+    if (!bad)
+        bad = linked ? remove_linked(*s) : mend(*s);
+    if (bad && errno == 0)
+        set_aside(*s);
+    else if (bad)
+        say_left(*s);
+    if (bad || linked)
+        shard_leave(s);
+    else if (!wanted || !(*s)->kept_at)
+        shard_finish(s);
 }
 
 struct shard *shards_look(struct shards *all, bool adopt)
@@ -398,20 +435,9 @@ struct shard *shards_look(struct shards *all, bool adopt)
         struct shard *s = take_over(all, e->d_name);
         if (!s)
             continue;
-        bool ours = adopt && !mine && s->pack == all->pack;
-        if (was_linked(s)) {
-            sync_names(all);
-            remove_names(s, true);
-            shard_leave(&s);
-        } else if (mend(s)) {
-            if (errno == 0)
-                set_aside(s);
-            shard_leave(&s);
-        } else if (ours && s->kept_at) {
+        look_at(&s, adopt && !mine && s->pack == all->pack);
+        if (s)
             mine = s;
-        } else {
-            shard_finish(&s);
-        }
     }
     if (d)
         closedir(d);

@@ -23,14 +23,24 @@ static void open_name(const char *name, char out[OPEN_NAME])
     snprintf(out, OPEN_NAME, "%s%s", name, SUFFIX);
 }
 
+/* Whether the file `fd` is the one called `name`: 1, 0, -1 where that can't be told. Its number of
+ * links says nothing: a backup may have made one (cp -al). */
+static int is_called(int fd, int dir, const char *name)
+{
+    struct stat mine, there;
+    if (fstat(fd, &mine))
+        return -1;
+    if (fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW))
+        return errno == ENOENT ? 0 : -1;
+    return mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
+}
+
 /* Locks it. -1 with EWOULDBLOCK: somebody else has, or had, and it has lost its name since. */
 static int take(int dir, int fd, const char *name)
 {
-    struct stat mine, there;
     if (flock(fd, LOCK_EX | LOCK_NB))
         return -1;
-    if (fstat(fd, &mine) == 0 && fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-        mine.st_ino == there.st_ino && mine.st_dev == there.st_dev)
+    if (is_called(fd, dir, name) == 1)
         return 0;
     errno = EWOULDBLOCK;
     return -1;
@@ -76,9 +86,8 @@ void shards_leave(int fd)
 /* Its last owner may have died after it was linked: then only the other name is to go. */
 static int put_name(const struct shards *s, int fd, const char *open, const char *name)
 {
-    struct stat st;
-    bool bad = fstat(fd, &st) || FAULT_FAILS("uploader.shards.link");
-    if (bad || (st.st_nlink < 2 && linkat(s->dir, open, s->dir, name, 0)))
+    int linked = FAULT_FAILS("uploader.shards.link") ? -1 : is_called(fd, s->dir, name);
+    if (linked < 0 || (!linked && linkat(s->dir, open, s->dir, name, 0)))
         return -1;
     FAULT("uploader.shards.linked");
     if (s->fsync && durable_names(s->dir)) /* else a power cut may keep the second and undo the first */
@@ -105,7 +114,8 @@ int shards_finish(const struct shards *s, int fd, const char *name)
 static void recover(const struct shards *s, int fd, const char *name)
 {
     struct stat st;
-    int64_t whole = fstat(fd, &st) ? -1 : st.st_nlink > 1 ? st.st_size : s->whole(fd, name);
+    int linked = fstat(fd, &st) ? -1 : is_called(fd, s->dir, name);
+    int64_t whole = linked < 0 ? -1 : linked ? st.st_size : s->whole(fd, name);
     if (whole < 0 || (whole && whole < st.st_size && ftruncate(fd, whole))) {
         say(SAY_ERROR, "%s: %s%s, which an uploader that died has left: %s", s->dest, name, SUFFIX,
             strerror(errno));

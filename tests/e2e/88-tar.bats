@@ -180,6 +180,19 @@ none_lives() { kill "$UPLOADER" "$SECOND" 2>/dev/null; ! pgrep -f "uploader --at
     [ "$(jq -s 'map(select(.existing)) | length' manifest)" -eq 100 ]
 }
 
+@test "a backup by hard links of a shard that is open takes nothing from it" {
+    start_origin
+    start_uploader --stay tar:out
+    start_fetcher
+    make_list 10 1000 > urls
+    run_feeder
+    kill -9 "$UPLOADER"
+    cp -al out backup
+    "$BIN/uploader" --at "$AT-2" --wait 0.1 tar:out 2> said && false
+    check_tar manifest
+    [ "$SHARDS $SAMPLES $OBJECTS" = '1 10 10' ]
+}
+
 @test "a full disk is waited for, and costs no try" {
     [ "$(id -u)" -eq 0 ] && unshare -m true 2>/dev/null || skip "may not mount"
     start_origin

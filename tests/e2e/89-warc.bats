@@ -223,6 +223,18 @@ all_ended() {
     check_warcs
 }
 
+@test "a backup by hard links of a file that is open takes nothing from it" {
+    start_origin
+    make_list 10 1000 > urls
+    start_uploader --stay warc:warcs
+    start_fetcher
+    "$BIN/feeder" --at "$AT" urls > manifest
+    cp -al warcs backup
+    kill "$UPLOADER"
+    wait "$UPLOADER"
+    check_warcs
+}
+
 # In a mount namespace: `warcs` is a disk of 2 MB.
 @test "a full disk is waited for, and costs no try" {
     [ "$(id -u)" -eq 0 ] && unshare -m true 2>/dev/null || skip "may not mount"

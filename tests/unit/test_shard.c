@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "helpers.h"
 #include "uploader/shard.h"
@@ -20,6 +21,17 @@ static char dir[] = "/tmp/sluice-shard-XXXXXX";
 static struct shards all;
 static struct spools spools;
 static uint64_t ends[SAMPLES + 1];  /* of tar, after so many samples */
+
+static bool fsync_fails;
+
+/* In libc's place. */
+int fsync(int fd)
+{
+    if (!fsync_fails)
+        return (int)syscall(SYS_fsync, fd);
+    errno = EIO;
+    return -1;
+}
 
 static void remove_all(void)
 {
@@ -267,6 +279,42 @@ static void a_packed_one_torn_by_a_power_cut_is_set_aside(void **state)
     assert_false(is_there("shard-000000.lock"));
 }
 
+static off_t size_of(const char *name)
+{
+    struct stat st;
+    return fstatat(all.dir, name, &st, 0) ? -1 : st.st_size;
+}
+
+static void a_link_made_by_others_does_not_make_it_finished(void **state)
+{
+    (void)state;
+    begin(TAR_PLAIN);
+    struct shard *s = filled();
+    uint64_t size = s->kept_bytes;
+    shard_leave(&s);
+    assert_int_equal(linkat(all.dir, "shard-000000.tar.part", all.dir, "backup", 0), 0);
+    assert_null(shards_look(&all, false));
+    assert_int_equal(size_of("shard-000000.tar"), size + 1024);
+    assert_false(is_there("shard-000000.tar.part") || is_there("shard-000000.lock"));
+}
+
+static void one_that_has_its_name_loses_the_others_once_that_is_durable(void **state)
+{
+    (void)state;
+    begin(TAR_PLAIN);
+    struct shard *s = filled();
+    uint64_t size = s->kept_bytes;
+    shard_leave(&s);
+    all.fsync = fsync_fails = true;
+    assert_int_equal(linkat(all.dir, "shard-000000.tar.part", all.dir, "shard-000000.tar", 0), 0);
+    assert_null(shards_look(&all, true));
+    assert_true(is_there("shard-000000.tar.part") && is_there("shard-000000.lock"));
+    fsync_fails = false;
+    assert_null(shards_look(&all, true));
+    assert_false(is_there("shard-000000.tar.part") || is_there("shard-000000.lock"));
+    assert_int_equal(size_of("shard-000000.tar"), size);
+}
+
 static void a_full_disk_is_enospc_whatever_the_packing(void **state)
 {
     (void)state;
@@ -296,6 +344,8 @@ int main(void)
         cmocka_unit_test(a_torn_note_leaves_the_one_before),
         cmocka_unit_test(without_a_note_nothing_is_cut_off),
         cmocka_unit_test(a_packed_one_torn_by_a_power_cut_is_set_aside),
+        cmocka_unit_test(a_link_made_by_others_does_not_make_it_finished),
+        cmocka_unit_test(one_that_has_its_name_loses_the_others_once_that_is_durable),
     };
     if (!mkdtemp(dir) || (all.dir = open(dir, O_RDONLY | O_DIRECTORY)) < 0)
         return 1;

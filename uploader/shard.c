@@ -82,28 +82,33 @@ static int note(struct shard *s)
     return 0;
 }
 
-static bool read_note_at(int fd, off_t at, uint64_t *number, uint64_t *bytes)
+/* 1, 0 where it is torn or was never written, -1 errno. */
+static int read_note_at(int fd, off_t at, uint64_t *number, uint64_t *bytes)
 {
     char text[NOTE_MOST], right[NOTE_MOST];
     uint64_t sum;
     ssize_t n = pread(fd, text, sizeof text - 1, at);
-    text[n > 0 ? n : 0] = '\0';
+    if (n < 0)
+        return -1;
+    text[n] = '\0';
     if (sscanf(text, "sluice shard 2: note %" SCNu64 ": %" SCNu64 " bytes are whole, sum %" SCNx64,
                number, bytes, &sum) != 3)
-        return false;
+        return 0;
     int len = write_note(right, *number, *bytes);
     return memcmp(text, right, (size_t)len) == 0 && sum == sum_of(right, (size_t)len);
 }
 
-/* The latest that is whole; false if none is. */
-static bool read_note(struct shard *s, uint64_t *bytes)
+/* The latest that is whole. 1, 0 if none is, -1 errno. */
+static int read_note(struct shard *s, uint64_t *bytes)
 {
-    bool found = false;
+    int found = 0;
     for (int i = 0; i < NOTE_PLACES; i++) {
         uint64_t number, noted;
-        if (read_note_at(s->lock_fd, (off_t)i * NOTE_APART, &number, &noted) &&
-            (!found || number > s->notes)) {
-            found = true;
+        int got = read_note_at(s->lock_fd, (off_t)i * NOTE_APART, &number, &noted);
+        if (got < 0)
+            return -1; /* it may be the latest */
+        if (got && (!found || number > s->notes)) {
+            found = 1;
             s->notes = number;
             *bytes = noted;
         }
@@ -330,26 +335,24 @@ static void on_member(void *arg, const struct tar_found *f)
         scan->end = f->end;
 }
 
-/* Cuts it after the last whole sample. -1: it can't be, errno 0: it, or both notes, are damaged. */
+/* Cuts it after the last whole sample. -1: it can't be, with EILSEQ: it, or both notes, are damaged. */
 static int mend(struct shard *s)
 {
     struct scan scan = {0};
     struct stat st;
     uint64_t noted = 0;
-    if (fstat(s->fd, &st))
+    int known = fstat(s->fd, &st) ? -1 : read_note(s, &noted);
+    if (known == 0 && st.st_size > 0)
+        errno = EILSEQ;
+    if (known < 0 || (known == 0 && st.st_size > 0))
         return -1;
-    if (!read_note(s, &noted) && st.st_size > 0) {
-        errno = 0;
-        return -1;
-    }
     s->kept_bytes = noted < (uint64_t)st.st_size ? noted : (uint64_t)st.st_size;
-    int damaged = tar_scan(s->fd, s->pack, s->kept_bytes, on_member, &scan);
+    /* Where a frame ends that a power cut has damaged isn't known. */
+    if (tar_scan(s->fd, s->pack, s->kept_bytes, on_member, &scan) &&
+        (errno != EILSEQ || s->pack != TAR_PLAIN))
+        return -1;
     if (s->pack == TAR_PLAIN)
         s->kept_bytes = scan.end;
-    else if (damaged) { /* by a power cut: where a frame ends isn't known then */
-        errno = 0;
-        return -1;
-    }
     s->kept_at = scan.end;
     return reopen(s);
 }
@@ -417,7 +420,7 @@ static void look_at(struct shard **s, bool wanted)
     int linked = was_linked(*s), bad = linked < 0;
     if (!bad)
         bad = linked ? remove_linked(*s) : mend(*s);
-    if (bad && errno == 0)
+    if (bad && errno == EILSEQ)
         set_aside(*s);
     else if (bad)
         say_left(*s);

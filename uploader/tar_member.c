@@ -210,6 +210,7 @@ int tar_finish(struct tar *t)
 struct source {
     int fd;
     uint64_t at, bytes;
+    int err;  /* the file can't be read */
     char block[READ_BYTES];
 };
 
@@ -218,8 +219,10 @@ static la_ssize_t get(struct archive *a, void *arg, const void **data)
     struct source *s = arg;
     size_t most = s->bytes - s->at < READ_BYTES ? (size_t)(s->bytes - s->at) : READ_BYTES;
     ssize_t n = most ? pread(s->fd, s->block, most, (off_t)s->at) : 0;
-    if (n < 0)
-        archive_set_error(a, errno, "read");
+    if (n < 0) {
+        s->err = errno;
+        archive_set_error(a, s->err, "read");
+    }
     *data = s->block;
     s->at += n > 0 ? (uint64_t)n : 0;
     return n;
@@ -258,6 +261,12 @@ static int scan_one(struct archive *a, char *text, struct tar_found *f)
     return f->name ? 1 : -1;
 }
 
+/* Why `a` gave no more: what it makes of bytes that are no tar is many things. */
+static int error_of(struct archive *a, const struct source *s)
+{
+    return s->err ? s->err : archive_errno(a) == ENOMEM ? ENOMEM : EILSEQ;
+}
+
 int tar_scan(int fd, enum tar_pack pack, uint64_t bytes,
              void (*found)(void *arg, const struct tar_found *f), void *arg)
 {
@@ -265,11 +274,12 @@ int tar_scan(int fd, enum tar_pack pack, uint64_t bytes,
     char *text = malloc(TAR_TEXT_MOST);
     struct archive *a = archive_read_new();
     struct tar_found f;
-    int got = -1;
+    int got = -1, err = ENOMEM;
     if (s && text && a) {
         s->fd = fd;
         s->at = 0;
         s->bytes = bytes;
+        s->err = 0;
         archive_read_support_format_tar(a);
         if (pack == TAR_ZST)
             archive_read_support_filter_zstd(a);
@@ -280,10 +290,12 @@ int tar_scan(int fd, enum tar_pack pack, uint64_t bytes,
         else if (archive_read_open2(a, s, NULL, get, skip, NULL) == ARCHIVE_OK)
             while ((got = scan_one(a, text, &f)) == 1)
                 found(arg, &f);
+        err = error_of(a, s);
     }
     if (a)
         archive_read_free(a);
     free(text);
     free(s);
+    errno = err;
     return got;
 }

@@ -49,7 +49,8 @@ struct tar_found {
 enum { TAR_TEXT_MOST = 512 << 10 };
 
 /* Reads the first `bytes` of the file `fd` and calls `found` for each whole member, in order. 0 at a
- * tar's end or where these bytes end between members, -1 where they end in one, or are damaged. */
+ * tar's end or where these bytes end between members. -1 with EILSEQ where they end in one, or are
+ * damaged; with any other errno they can't be read: there may be more whole members. */
 int tar_scan(int fd, enum tar_pack pack, uint64_t bytes,
              void (*found)(void *arg, const struct tar_found *f), void *arg);
 #endif

@@ -7,7 +7,9 @@
 
 #include <cmocka.h>
 
+#include <archive.h>
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -22,9 +24,26 @@ static struct shards all;
 static struct spools spools;
 static uint64_t ends[SAMPLES + 1];  /* of tar, after so many samples */
 
-static bool fsync_fails;
+static bool fsync_fails, memory_lacks;
+static int pread_fails;  /* the how manieth from now on; 0: none */
 
-/* In libc's place. */
+/* In the places of libc's and libarchive's. */
+
+ssize_t pread(int fd, void *out, size_t len, off_t at)
+{
+    if (pread_fails == 0 || --pread_fails > 0)
+        return syscall(SYS_pread64, fd, out, len, at);
+    errno = EIO;
+    return -1;
+}
+
+struct archive *archive_read_new(void)
+{
+    struct archive *(*real)(void);
+    *(void **)&real = dlsym(RTLD_NEXT, "archive_read_new");
+    return memory_lacks ? NULL : real();
+}
+
 int fsync(int fd)
 {
     if (!fsync_fails)
@@ -315,6 +334,33 @@ static void one_that_has_its_name_loses_the_others_once_that_is_durable(void **s
     assert_int_equal(size_of("shard-000000.tar"), size);
 }
 
+/* Whatever read of a dead owner's shard fails, or with no memory, nothing of it is cut or goes. */
+static void what_cant_be_read_is_left_alone(void **state)
+{
+    (void)state;
+    for (int pack = TAR_PLAIN; pack < TAR_PACKS; pack++) {
+        begin((enum tar_pack)pack);
+        struct shard *s = filled();
+        char part[SHARD_NAME + 8];
+        shard_name(s, part);
+        strcat(part, ".part");
+        off_t size = size_of(part);
+        shard_leave(&s);
+        for (int i = 0; i < 4; i++) { /* two notes, the file; or all in one without memory */
+            pread_fails = i;
+            memory_lacks = i == 0;
+            assert_null(shards_look(&all, i % 2));
+            assert_int_equal(pread_fails, 0);
+            assert_int_equal(size_of(part), size);
+            assert_true(is_there("shard-000000.lock"));
+        }
+        s = shards_look(&all, true);
+        assert_non_null(s);
+        assert_int_equal(members_of(s), 2 * SAMPLES);
+        shard_finish(&s);
+    }
+}
+
 static void a_full_disk_is_enospc_whatever_the_packing(void **state)
 {
     (void)state;
@@ -345,6 +391,7 @@ int main(void)
         cmocka_unit_test(without_a_note_nothing_is_cut_off),
         cmocka_unit_test(a_packed_one_torn_by_a_power_cut_is_set_aside),
         cmocka_unit_test(a_link_made_by_others_does_not_make_it_finished),
+        cmocka_unit_test(what_cant_be_read_is_left_alone),
         cmocka_unit_test(one_that_has_its_name_loses_the_others_once_that_is_durable),
     };
     if (!mkdtemp(dir) || (all.dir = open(dir, O_RDONLY | O_DIRECTORY)) < 0)

@@ -45,13 +45,14 @@ static bool exists(int dir, const char *name)
     return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* Whatever its packing. */
-static bool is_finished(int dir, uint64_t number)
+/* Whatever its packing, and whether it was finished or set aside. */
+static bool is_used(int dir, uint64_t number)
 {
-    char name[SHARD_NAME];
+    char name[SHARD_NAME], aside[SHARD_NAME];
     for (int pack = TAR_PLAIN; pack < TAR_PACKS; pack++) {
         name_of(number, tar_extension((enum tar_pack)pack), "", name);
-        if (exists(dir, name))
+        name_of(number, tar_extension((enum tar_pack)pack), ".damaged", aside);
+        if (exists(dir, name) || exists(dir, aside))
             return true;
     }
     return false;
@@ -167,7 +168,7 @@ static int take_number(struct shard *s)
     int dir = s->all->dir;
     char name[SHARD_NAME];
     lock_name(s, name);
-    if (is_finished(dir, s->number))
+    if (is_used(dir, s->number))
         return 0;
     s->lock_fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (s->lock_fd < 0)
@@ -178,7 +179,7 @@ static int take_number(struct shard *s)
         s->lock_fd = -1;
         return 0;
     }
-    if (!is_finished(dir, s->number)) /* its owner may have finished between two looks of ours */
+    if (!is_used(dir, s->number)) /* its owner may have finished between two looks of ours */
         return 1;
     unlinkat(dir, name, 0);
     close(s->lock_fd);
@@ -229,7 +230,7 @@ static void remove_names(const struct shard *s, bool part)
 
 struct shard *shard_new(struct shards *all)
 {
-    while (is_finished(all->dir, all->solid))
+    while (is_used(all->dir, all->solid))
         all->solid++;
     for (uint64_t number = all->solid;; number++) {
         struct shard *s = make(all, number, all->pack);
@@ -281,23 +282,22 @@ int shard_undo(struct shard *s)
     return reopen(s);
 }
 
-/* 1: it has its name already, 0 not yet, -1 errno. */
-static int was_linked(const struct shard *s)
+/* One more name, unless it has it already. -1 with EEXIST: another file has. */
+static int link_to(const struct shard *s, const char *name)
 {
-    char name[SHARD_NAME];
-    shard_name(s, name);
-    return is_called(s->fd, s->all->dir, name);
+    char part[SHARD_NAME];
+    int dir = s->all->dir, linked = is_called(s->fd, dir, name);
+    part_name(s, part);
+    return linked < 0 || (!linked && linkat(dir, part, dir, name, 0)) ? -1 : 0;
 }
 
 /* Gives it its name. */
 static int put_name(const struct shard *s)
 {
-    char part[SHARD_NAME], name[SHARD_NAME];
-    int dir = s->all->dir, linked = was_linked(s);
-    part_name(s, part);
+    char name[SHARD_NAME];
     shard_name(s, name);
     FAULT("uploader.shard.ended");
-    if (linked < 0 || (!linked && linkat(dir, part, dir, name, 0)))
+    if (link_to(s, name))
         return -1;
     FAULT("uploader.shard.linked");
     return sync_names(s->all);
@@ -357,16 +357,25 @@ static int mend(struct shard *s)
     return reopen(s);
 }
 
-/* A power cut has torn it. Out of the way, but whole as it is: some of it can be unpacked. */
-static void set_aside(struct shard *s)
+/* The shard of this number, whose lock is ours, or NULL with errno; ENOENT: it has no file. */
+static struct shard *open_left(struct shards *all, uint64_t number)
 {
-    char part[SHARD_NAME], aside[SHARD_NAME + 16], lock_file[SHARD_NAME];
-    part_name(s, part);
-    lock_name(s, lock_file);
-    snprintf(aside, sizeof aside, "%.*s.damaged", (int)strlen(part) - 5, part);
-    say(SAY_ERROR, "%s: damaged, as by a power cut: kept as %s", part, aside);
-    if (renameat(s->all->dir, part, s->all->dir, aside) == 0 && sync_names(s->all) == 0)
-        remove_name(s->all, lock_file);
+    struct shard *s = make(all, number, TAR_PLAIN);
+    for (int pack = TAR_PLAIN; s && pack < TAR_PACKS; pack++) {
+        s->pack = (enum tar_pack)pack;
+        if (open_part(s, 0) == 0)
+            return s;
+        if (errno != ENOENT)
+            break;
+    }
+    shard_leave(&s);
+    return NULL;
+}
+
+/* It stays as it is, for whoever looks next. */
+static void say_left(const char *name)
+{
+    say(SAY_ERROR, "%s, which an uploader that died has left: %s", name, strerror(errno));
 }
 
 /* The shard whose lock is `name`, if its owner is dead and it has a file. */
@@ -382,20 +391,28 @@ static struct shard *take_over(struct shards *all, const char *name)
             close(fd);
         return NULL;
     }
-    for (int pack = TAR_PLAIN; pack < TAR_PACKS; pack++) {
-        struct shard *s = make(all, number, (enum tar_pack)pack);
-        if (s && open_part(s, 0) == 0) {
-            s->lock_fd = fd;
-            return s;
-        }
-        shard_leave(&s);
+    struct shard *s = open_left(all, number);
+    if (s) {
+        s->lock_fd = fd;
+        return s;
     }
-    remove_name(all, name); /* dead before its first byte, or after its last */
+    if (errno == ENOENT)
+        remove_name(all, name); /* dead before its first byte, or after its last */
+    else
+        say_left(name);
     close(fd);
     return NULL;
 }
 
-/* Goes, but for its name; that must be durable before. -1: nothing went. */
+/* 1: it has its name already, 0 not yet, -1 errno. */
+static int was_linked(const struct shard *s)
+{
+    char name[SHARD_NAME];
+    shard_name(s, name);
+    return is_called(s->fd, s->all->dir, name);
+}
+
+/* Goes, but for its other name; that must be durable before. -1: nothing went. */
 static int remove_linked(const struct shard *s)
 {
     if (sync_names(s->all))
@@ -404,26 +421,29 @@ static int remove_linked(const struct shard *s)
     return 0;
 }
 
-/* It stays as it is, for whoever looks next. Keeps errno. */
-static void say_left(const struct shard *s)
+/* A power cut has torn it. Out of the way, but whole as it is: some of it can be unpacked. */
+static int set_aside(const struct shard *s)
 {
-    char part[SHARD_NAME];
-    int err = errno;
+    char part[SHARD_NAME], aside[SHARD_NAME];
     part_name(s, part);
-    say(SAY_ERROR, "%s, which an uploader that died has left: %s", part, strerror(err));
-    errno = err;
+    name_of(s->number, tar_extension(s->pack), ".damaged", aside);
+    if (link_to(s, aside) || remove_linked(s))
+        return -1;
+    say(SAY_ERROR, "%s: damaged, as by a power cut: kept as %s", part, aside);
+    return 0;
 }
 
 /* Finishes *s, or leaves it, or gives it back if it is `wanted` and holds anything. */
 static void look_at(struct shard **s, bool wanted)
 {
+    char part[SHARD_NAME];
     int linked = was_linked(*s), bad = linked < 0;
+    part_name(*s, part);
     if (!bad)
         bad = linked ? remove_linked(*s) : mend(*s);
-    if (bad && errno == EILSEQ)
-        set_aside(*s);
-    else if (bad)
-        say_left(*s);
+    bool damaged = bad && errno == EILSEQ;
+    if (damaged ? set_aside(*s) : bad)
+        say_left(part);
     if (bad || linked)
         shard_leave(s);
     else if (!wanted || !(*s)->kept_at)

@@ -8,7 +8,8 @@
  * shard-000007.tar    finished: linked, so that nothing is ever replaced; then the others go
  *
  * An owner that died leaves a lock that nobody holds: whoever finds it cuts the file to the bytes
- * noted, and goes on with it or finishes it.
+ * noted, and goes on with it or finishes it. One that is damaged becomes shard-000007.tar.damaged;
+ * one that can't be read, or opened, is left, and said.
  *
  * Threads: a shard one at a time; shards_look() any. Errors: -1 or NULL with errno.
  * Hides:   the files, the lock, the notes. Source: flock(2), link(2). */
@@ -19,13 +20,13 @@
 
 #include "uploader/tar_member.h"
 
-enum { SHARD_NAME = 40 };
+enum { SHARD_NAME = 44 };  /* with ".damaged", and 20 digits */
 
 struct shards {
     int dir;              /* borrowed */
     enum tar_pack pack;
     bool fsync;
-    uint64_t solid;       /* shards of lower numbers are finished, all of them */
+    uint64_t solid;       /* lower numbers are used, all of them */
 };
 
 struct shard {

@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -304,6 +305,71 @@ static off_t size_of(const char *name)
     return fstatat(all.dir, name, &st, 0) ? -1 : st.st_size;
 }
 
+static void a_number_that_was_set_aside_is_not_used_again(void **state)
+{
+    (void)state;
+    begin(TAR_ZST);
+    for (uint64_t number = 0; number < 2; number++) {
+        struct shard *s = filled();
+        char part[SHARD_NAME], aside[SHARD_NAME];
+        assert_int_equal(s->number, number);
+        snprintf(part, sizeof part, "shard-%06d.tar.zst.part", (int)number);
+        snprintf(aside, sizeof aside, "shard-%06d.tar.zst.damaged", (int)number);
+        off_t torn = (off_t)s->kept_bytes - 5;
+        shard_leave(&s);
+        int fd = openat(all.dir, part, O_WRONLY);
+        assert_int_equal(ftruncate(fd, torn), 0);
+        close(fd);
+        assert_null(shards_look(&all, true));
+        assert_int_equal(size_of(aside), torn);
+        assert_false(is_there(part));
+    }
+}
+
+static void a_damaged_one_replaces_no_other(void **state)
+{
+    (void)state;
+    begin(TAR_PLAIN);
+    struct shard *s = filled();
+    off_t size = (off_t)s->kept_bytes;
+    shard_leave(&s);
+    int fd = openat(all.dir, "shard-000000.lock", O_RDWR);
+    assert_int_equal(ftruncate(fd, 0), 0);
+    close(fd);
+    close(openat(all.dir, "shard-000000.tar.damaged", O_CREAT | O_WRONLY, 0600));
+    assert_null(shards_look(&all, true));
+    assert_int_equal(size_of("shard-000000.tar.damaged"), 0);
+    assert_int_equal(size_of("shard-000000.tar.part"), size);
+    assert_true(is_there("shard-000000.lock"));
+}
+
+/* The next shards_look() has descriptors for the directory and a lock only. */
+static void two_descriptors_are_left(struct rlimit *before)
+{
+    int next = dup(all.dir);
+    close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, before), 0);
+    struct rlimit few = {(rlim_t)next + 2, before->rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+}
+
+static void one_that_cant_be_opened_keeps_its_lock(void **state)
+{
+    (void)state;
+    begin(TAR_GZ);
+    struct shard *s = filled();
+    struct rlimit before;
+    shard_leave(&s);
+    two_descriptors_are_left(&before);
+    assert_null(shards_look(&all, true));
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_true(is_there("shard-000000.lock"));
+    s = shards_look(&all, true);
+    assert_non_null(s);
+    assert_int_equal(members_of(s), 2 * SAMPLES);
+    shard_finish(&s);
+}
+
 static void a_link_made_by_others_does_not_make_it_finished(void **state)
 {
     (void)state;
@@ -390,6 +456,9 @@ int main(void)
         cmocka_unit_test(a_torn_note_leaves_the_one_before),
         cmocka_unit_test(without_a_note_nothing_is_cut_off),
         cmocka_unit_test(a_packed_one_torn_by_a_power_cut_is_set_aside),
+        cmocka_unit_test(a_number_that_was_set_aside_is_not_used_again),
+        cmocka_unit_test(a_damaged_one_replaces_no_other),
+        cmocka_unit_test(one_that_cant_be_opened_keeps_its_lock),
         cmocka_unit_test(a_link_made_by_others_does_not_make_it_finished),
         cmocka_unit_test(what_cant_be_read_is_left_alone),
         cmocka_unit_test(one_that_has_its_name_loses_the_others_once_that_is_durable),

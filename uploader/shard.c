@@ -335,7 +335,7 @@ static void on_member(void *arg, const struct tar_found *f)
         scan->end = f->end;
 }
 
-/* Cuts it after the last whole sample. -1: it can't be, with EILSEQ: it, or both notes, are damaged. */
+/* Cuts it after the last whole sample. -1: it can't be used; EILSEQ: it is damaged, or both notes. */
 static int mend(struct shard *s)
 {
     struct scan scan = {0};
@@ -354,7 +354,8 @@ static int mend(struct shard *s)
     if (s->pack == TAR_PLAIN)
         s->kept_bytes = scan.end;
     s->kept_at = scan.end;
-    return reopen(s);
+    /* Its owner may have had no --fsync, and receipts of ours rest on its names. */
+    return reopen(s) || sync_names(s->all) ? -1 : 0;
 }
 
 /* The shard of this number, whose lock is ours, or NULL with errno; ENOENT: it has no file. */

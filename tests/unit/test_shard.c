@@ -427,6 +427,23 @@ static void what_cant_be_read_is_left_alone(void **state)
     }
 }
 
+static void one_is_gone_on_with_once_its_names_are_durable(void **state)
+{
+    (void)state;
+    begin(TAR_PLAIN);
+    struct shard *s = filled(); /* of one without --fsync */
+    off_t size = (off_t)s->kept_bytes;
+    shard_leave(&s);
+    all.fsync = fsync_fails = true;
+    assert_null(shards_look(&all, true));
+    assert_int_equal(size_of("shard-000000.tar.part"), size);
+    assert_true(is_there("shard-000000.lock"));
+    fsync_fails = false;
+    s = shards_look(&all, true);
+    assert_non_null(s);
+    assert_int_equal(shard_finish(&s), 0);
+}
+
 static void a_full_disk_is_enospc_whatever_the_packing(void **state)
 {
     (void)state;
@@ -459,6 +476,7 @@ int main(void)
         cmocka_unit_test(a_number_that_was_set_aside_is_not_used_again),
         cmocka_unit_test(a_damaged_one_replaces_no_other),
         cmocka_unit_test(one_that_cant_be_opened_keeps_its_lock),
+        cmocka_unit_test(one_is_gone_on_with_once_its_names_are_durable),
         cmocka_unit_test(a_link_made_by_others_does_not_make_it_finished),
         cmocka_unit_test(what_cant_be_read_is_left_alone),
         cmocka_unit_test(one_that_has_its_name_loses_the_others_once_that_is_durable),

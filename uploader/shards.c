@@ -111,14 +111,22 @@ int shards_finish(const struct shards *s, int fd, const char *name)
     return bad ? -1 : 0;
 }
 
+static void say_left(const struct shards *s, const char *name, int err)
+{
+    if (err == EILSEQ)
+        say(SAY_WARN, "%s: %s%s does not begin as ours do: left alone", s->dest, name, SUFFIX);
+    else
+        say(SAY_ERROR, "%s: %s%s, which an uploader that died has left: %s", s->dest, name, SUFFIX,
+            strerror(err));
+}
+
 static void recover(const struct shards *s, int fd, const char *name)
 {
     struct stat st;
     int linked = fstat(fd, &st) ? -1 : is_called(fd, s->dir, name);
     int64_t whole = linked < 0 ? -1 : linked ? st.st_size : s->whole(fd, name);
     if (whole < 0 || (whole && whole < st.st_size && ftruncate(fd, whole))) {
-        say(SAY_ERROR, "%s: %s%s, which an uploader that died has left: %s", s->dest, name, SUFFIX,
-            strerror(errno));
+        say_left(s, name, errno);
         shards_leave(fd);
     } else if (whole == 0) {
         shards_remove(s, fd, name);

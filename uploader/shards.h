@@ -19,8 +19,8 @@ struct shards {
     int dir;           /* borrowed */
     bool fsync;        /* names, and what is finished, are durable before a call returns */
     bool (*is_ours)(const char *name);  /* whether a file so called is of this kind */
-    /* How many bytes from its beginning are whole and worth keeping; 0: none; -1 with errno: it
-     * can't be read. */
+    /* How many bytes from its beginning are whole and worth keeping; 0: none, so it is removed; -1
+     * with errno: it can't be read, or, EILSEQ, is not of this kind. */
     int64_t (*whole)(int fd, const char *name);
 };
 
@@ -34,6 +34,7 @@ void shards_remove(const struct shards *s, int fd, const char *name);
 /* Leaves it to shards_recover(). */
 void shards_leave(int fd);
 
-/* Finishes what uploaders that are dead have left, and says so. */
+/* Finishes what uploaders that are dead have left, and says so. What can't be read or finished, or
+ * is somebody else's, is left alone, and said. */
 void shards_recover(const struct shards *s);
 #endif

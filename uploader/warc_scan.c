@@ -18,7 +18,13 @@ enum {
     TORN_MOST = 4096,  /* a file of ours that is no longer may be torn in its first record */
 };
 
+/* How the first record of ours begins, its block too; '*' is any byte. No other program is known to
+ * write these lines in this order. */
+static const char BEGINNING[] =
+    "WARC/1.1\r\nWARC-Type: warcinfo\r\n"
+    "WARC-Record-ID: <urn:uuid:************************************>\r\nWARC-Date: ";
 static const char SOFTWARE[] = "software: sluice/";
+static const char GZIP[] = "\x1f\x8b\x08"; /* RFC 1952, 2.3.1 */
 
 struct scan {
     int fd;
@@ -34,7 +40,7 @@ struct scan {
 struct record {
     char type[VALUE], digest[VALUE];
     uint64_t bytes;
-    bool ours;  /* a warcinfo: that we wrote it */
+    bool ours, others;  /* a warcinfo: that we wrote it, that we did not; neither: it is torn */
 };
 
 /* More bytes; false at the end (of a member, if packed), and where there is damage. */
@@ -68,6 +74,7 @@ static const char *next(struct scan *s, uint64_t most, size_t *len)
 static bool read_header(struct scan *s)
 {
     size_t one;
+    s->header[0] = '\0';
     for (size_t len = 0; len < HEADER_MOST - 1;) {
         const char *c = next(s, 1, &one);
         if (!c)
@@ -120,7 +127,15 @@ static bool read_end(struct scan *s)
     return true;
 }
 
-/* The block of a record whose header was read. Whether it begins with SOFTWARE is noted in it. */
+/* Whether a block that begins so is ours; zeros are what a power cut leaves. */
+static void look_at_block(struct record *r, const char *bytes, size_t len)
+{
+    size_t want = sizeof SOFTWARE - 1, n = strnlen(bytes, len < want ? len : want);
+    r->others = memcmp(bytes, SOFTWARE, n) != 0;
+    r->ours = !r->others && n == want;
+}
+
+/* The block of a record whose header was read. Whose it is, is noted. */
 static bool read_block(struct scan *s, struct record *r)
 {
     char digest[DIGEST_TEXT];
@@ -132,7 +147,7 @@ static bool read_block(struct scan *s, struct record *r)
         s->err = ENOMEM;
     while (d && left && (bytes = next(s, left, &len))) {
         if (left == r->bytes)
-            r->ours = len >= sizeof SOFTWARE && memcmp(bytes, SOFTWARE, sizeof SOFTWARE - 1) == 0;
+            look_at_block(r, bytes, len);
         digest_add(d, bytes, len);
         left -= len;
     }
@@ -159,15 +174,43 @@ static uint64_t end_of(const struct scan *s)
     return s->gunzip ? s->end : s->end - (s->len - s->at);
 }
 
-/* To the end of the last whole object; *ours: it begins as we do. */
-static uint64_t scan(struct scan *s, bool *ours)
+/* As far as it goes, to its first zero. */
+static bool begins_as_ours(const char *header)
+{
+    for (size_t i = 0; BEGINNING[i] && header[i]; i++)
+        if (BEGINNING[i] != '*' && BEGINNING[i] != header[i])
+            return false;
+    return true;
+}
+
+static bool begins_as_gzip(int fd)
+{
+    char bytes[sizeof GZIP] = "";
+    return pread(fd, bytes, sizeof GZIP - 1, 0) < 0 ||
+           strncmp(bytes, GZIP, strlen(bytes)) == 0;
+}
+
+/* Whether the first record, which could not be read, is one that we had begun to write: there is
+ * nothing in what is left of the file that says otherwise. */
+static bool is_begun(const struct scan *s, const struct record *r, int64_t bytes)
+{
+    return bytes <= TORN_MOST && begins_as_ours(s->header) && !r->others &&
+           (!s->gunzip || begins_as_gzip(s->fd));
+}
+
+/* To the end of the last whole object, of a file of so many bytes. */
+static uint64_t scan(struct scan *s, int64_t bytes)
 {
     struct record r;
     uint64_t whole = 0;
-    *ours = read_record(s, &r) && r.ours && strcmp(r.type, "warcinfo") == 0;
-    while (*ours && read_record(s, &r))
-        if (strcmp(r.type, "response") == 0 || strcmp(r.type, "resource") == 0)
-            whole = end_of(s);
+    bool read = read_record(s, &r);
+    if (read && r.ours && strcmp(r.type, "warcinfo") == 0) {
+        while (read_record(s, &r))
+            if (strcmp(r.type, "response") == 0 || strcmp(r.type, "resource") == 0)
+                whole = end_of(s);
+    } else if (!s->err && (read || !is_begun(s, &r, bytes))) {
+        s->err = EILSEQ;
+    }
     return whole;
 }
 
@@ -176,15 +219,12 @@ int64_t warc_whole(int fd, bool packed)
     struct scan s = {.fd = fd, .header = malloc(HEADER_MOST), .ahead = malloc(AHEAD_BYTES)};
     struct stat st;
     uint64_t whole = 0;
-    bool ours = false;
     if (!s.header || !s.ahead || (packed && !(s.gunzip = gunzip_open(fd))))
         s.err = ENOMEM;
     else if (fstat(fd, &st))
         s.err = errno;
     else
-        whole = scan(&s, &ours);
-    if (!s.err && !ours && st.st_size > TORN_MOST)
-        s.err = EILSEQ;
+        whole = scan(&s, st.st_size);
     gunzip_close(s.gunzip);
     free(s.header);
     free(s.ahead);

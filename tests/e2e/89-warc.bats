@@ -198,10 +198,14 @@ all_ended() {
         head -c 10000 /dev/urandom > warcs/x-20200101000000000-00000-h.warc.gz.open
         echo mine > warcs/notes.open
         : > warcs/y-20200101000000000-00000-h.warc.open
+        printf 'WARC/1.0\r\nWARC-Type: warcinfo\r\nContent-Length: 0\r\n\r\n\r\n\r\n' | gzip \
+            > 'warcs/WEB-20260101000000123-00000-1234~crawler~8443.warc.gz.open'
         # shellcheck disable=SC2086
         "$BIN/uploader" --at "$AT" --wait 0.1 $options warc:warcs 2> said && false
         grep -q "finishing $whole" said
         grep -q 'x-20200101000000000-00000-h.warc.gz.open' said
+        grep -q '~8443.warc.gz.open does not begin as ours do: left alone' said
+        zcat < warcs/WEB-*.open | grep -q warcinfo
         [ ! -e warcs/y-20200101000000000-00000-h.warc.open ]
         rm warcs/*.open
         [ "$(find warcs -type f)" = "warcs/$whole" ]

@@ -224,6 +224,58 @@ static void what_is_not_ours_is_said_to_be_so(void **state)
     close(fd);
 }
 
+/* What other programs begin with: another version, other lines, another one's name. */
+static const char *const others[] = {
+    "WARC/1.0\r\nWARC-Type: warcinfo\r\nWARC-Date: 2026-01-01T00:00:00Z\r\nWARC-Record-ID: <urn:"
+    "uuid:0b6a2c41-5c4f-4d09-a3f5-0d2f9f6e0a11>\r\nContent-Length: 19\r\n\r\n"
+    "software: Heritrix\n\r\n\r\n",
+    "WARC/1.1\r\nWARC-Type: warcinfo\r\nWARC-Record-ID: <urn:uuid:0b6a2c41-5c4f-4d09-a3f5-0d2f9f6"
+    "e0a11>\r\nWARC-Filename: a.warc\r\nContent-Length: 19\r\n\r\nsoftware: sluice/xy\r\n\r\n",
+    "WARC/1.1\r\nWARC-Type: warcinfo\r\nWARC-Record-ID: <urn:uuid:0b6a2c41-5c4f-4d09-a3f5-0d2f9f6"
+    "e0a11>\r\nWARC-Date: 2026-01-01T00:00:00.000Z\r\nWARC-Block-Digest: sha1:ABC\r\n"
+    "Content-Length: 19\r\n\r\nsoftware: sliced/xy\r\n\r\n",
+};
+
+static int file_with(const char *text, bool packed)
+{
+    char path[] = "/tmp/sluice-unit.XXXXXX";
+    int fd = mkstemp(path);
+    struct spool *out = spool_open(&spools);
+    struct gzip *gzip = gzip_open();
+    assert_true(fd >= 0 && unlink(path) == 0);
+    if (!packed)
+        assert_int_equal(spool_write(out, text, strlen(text)), 0);
+    else if (gzip_add(gzip, out, text, strlen(text)) || gzip_end(gzip, out))
+        fail();
+    assert_int_equal(write(fd, spool_memory(out), spool_bytes(out)), spool_bytes(out));
+    gzip_close(gzip);
+    spool_close(out);
+    return fd;
+}
+
+static void assert_not_ours(int fd, bool packed)
+{
+    errno = 0;
+    assert_int_equal(warc_whole(fd, packed), -1);
+    assert_int_equal(errno, EILSEQ);
+}
+
+static void what_others_begin_with_is_not_ours_however_short(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        for (int packed = 0; packed < 2; packed++) {
+            int fd = file_with(others[i], packed);
+            assert_not_ours(fd, packed);
+            assert_int_equal(ftruncate(fd, lseek(fd, 0, SEEK_END) - 8), 0);
+            assert_not_ours(fd, packed); /* they have not written more yet */
+            close(fd);
+        }
+    int fd = file_with("notes of mine", false);
+    assert_not_ours(fd, true);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +286,7 @@ int main(void)
         cmocka_unit_test(a_file_cut_anywhere_is_whole_to_its_last_object),
         cmocka_unit_test(damage_ends_what_is_whole_before_it),
         cmocka_unit_test(what_is_not_ours_is_said_to_be_so),
+        cmocka_unit_test(what_others_begin_with_is_not_ours_however_short),
     };
     spools_open(&spools, 64 << 20, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);

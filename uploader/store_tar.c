@@ -1,15 +1,16 @@
 /* tar:DIR - WebDataset shards: shard-000000.tar and so on, in which the two members of an object (its
  * body, what is known of it: sample.h) lie side by side.
  *
- * A body is spooled until it is whole. A group is appended by one thread to the shard that is open,
- * which is kept (shard.h) before the receipts go. So a killed uploader loses nothing that has a
+ * A body is spooled until it is whole. Then any thread makes its facts, so that what fails there fails
+ * alone. A group is appended by one thread to the shard that is open, which is kept (shard.h) before
+ * the receipts go. So a killed uploader loses nothing that has a
  * receipt, and the next one goes on with its shard.
  *
  * A key that comes again is known while the shard it is in is open, and is said to be there already;
  * of those in finished shards, and in other uploaders', nothing is known: it is stored once more, and
  * the place in the manifest is the one that counts.
  *
- * Memory: about 200 bytes for each object in the open shard. */
+ * Memory: about 200 bytes for each object in the open shard; the facts of those not yet in one. */
 #define HASH_NONFATAL_OOM 1 /* in a thread of the pool nobody ends the process */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,7 @@
 
 enum {
     GATHER_MS = 500,          /* a frame of many objects is packed better than many frames */
+    /* Four texts of 64 KiB (MSG_TEXT_MOST), of each byte of which JSON makes six, fit. */
     FACTS_MOST = TAR_TEXT_MOST - 1,
 };
 
@@ -61,7 +63,9 @@ struct tar_store {
 struct tar_object {
     struct tar_store *store;
     const struct store_facts *facts;
-    struct spool *spool;
+    struct spool *spool;  /* owned */
+    struct buf json;      /* the facts, once it is sealed; owned */
+    bool too_long;        /* they are longer than FACTS_MOST */
 };
 
 /* The objects of the open shard. */
@@ -169,6 +173,7 @@ static void tar_drop(void *object)
 {
     struct tar_object *o = object;
     spool_close(o->spool);
+    buf_free(&o->json);
     free(o);
 }
 
@@ -179,6 +184,7 @@ static void *tar_begin(void *store, const struct store_facts *f)
         return NULL;
     o->store = store;
     o->facts = f;
+    o->json = buf_make(FACTS_MOST);
     if ((o->spool = spool_open(o->store->settings.spools)))
         return o;
     free(o);
@@ -190,25 +196,34 @@ static int tar_write(void *object, const void *data, size_t len)
     return spool_write(((struct tar_object *)object)->spool, data, len);
 }
 
+static int tar_seal(void *object)
+{
+    struct tar_object *o = object;
+    errno = 0;
+    sample_facts(&o->json, o->facts);
+    o->too_long = o->json.failed && errno == ENOBUFS;
+    return o->json.failed ? -1 : 0;
+}
+
+static void tar_explain(void *object, struct store_commit *c)
+{
+    c->final = ((const struct tar_object *)object)->too_long;
+    if (c->final)
+        snprintf(c->detail, sizeof c->detail, "what is known of it is longer than %d bytes of JSON",
+                 FACTS_MOST);
+}
+
 /* Groups. */
 
 static int add_sample(struct tar_store *t, struct tar_object *o)
 {
     const struct store_facts *f = o->facts;
     struct sample_names names;
-    struct buf facts = buf_make(FACTS_MOST);
+    struct tar *tar = t->shard->tar;
     sample_names(f->key, &names);
-    sample_facts(&facts, f);
-    int bad = -1;
-    if (facts.failed)
-        errno = ENOMEM;
-    else
-        bad = tar_add_spool(t->shard->tar, names.body, f->received_ms / 1000, o->spool) ||
-              tar_add_text(t->shard->tar, names.facts, f->received_ms / 1000, facts.data, facts.len);
-    int err = errno;
-    buf_free(&facts);
-    errno = err;
-    return bad ? -1 : 0;
+    return tar_add_spool(tar, names.body, f->received_ms / 1000, o->spool) ||
+                   tar_add_text(tar, names.facts, f->received_ms / 1000, o->json.data, o->json.len)
+               ? -1 : 0;
 }
 
 static void say_place(const struct tar_store *t, uint64_t at, struct store_commit *c)
@@ -328,6 +343,8 @@ const struct store_ops store_tar = {
     .gather_ms = tar_gather_ms,
     .begin = tar_begin,
     .write = tar_write,
+    .seal = tar_seal,
+    .explain = tar_explain,
     .commit = tar_commit,
     .drop = tar_drop,
 };

@@ -46,7 +46,7 @@ struct tar_found {
     const char *text;    /* of NAME.json: its bytes, unless TAR_TEXT_MOST or more; else NULL */
 };
 
-enum { TAR_TEXT_MOST = 512 << 10 };
+enum { TAR_TEXT_MOST = 2 << 20 };
 
 /* Reads the first `bytes` of the file `fd` and calls `found` for each whole member, in order. 0 at a
  * tar's end or where these bytes end between members. -1 with EILSEQ where they end in one, or are

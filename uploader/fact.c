@@ -32,15 +32,12 @@ void fact_names(char out[FACT_NAMES])
 
 static bool is_number(int which)
 {
-    return which == ID || which == ATTEMPT || which == BYTES || which == RESPONSE_CODE;
+    return which == ID || which == BYTES || which == RESPONSE_CODE;
 }
 
 static uint64_t number(const struct store_facts *f, int which)
 {
-    return which == ID        ? f->task
-           : which == ATTEMPT ? f->d
-           : which == BYTES   ? f->bytes
-                              : f->response_code;
+    return which == ID ? f->task : which == BYTES ? f->bytes : f->response_code;
 }
 
 const char *fact_text(const struct store_facts *f, int which, char room[FACT_ROOM])
@@ -49,6 +46,9 @@ const char *fact_text(const struct store_facts *f, int which, char room[FACT_ROO
     switch ((enum fact)which) {
     case KEY:
         return f->key;
+    case ATTEMPT:
+        store_attempt(f, room);
+        return room;
     case URL:
         return f->url;
     case URL_EFFECTIVE:

@@ -344,6 +344,8 @@ static struct object *begin(struct objects *all, const struct msg_chunk *c, uint
                          .since_ms = clock_ms()};
     o->pieces_end = &o->pieces;
     facts_first(&o->facts, c, all->ops->wants_head);
+    o->facts.member = worker_member(all->worker);
+    o->facts.serial = ++all->begun;
     HASH_ADD(hh, all->table, d, sizeof o->d, o);
     all->count++;
     return o;

@@ -34,6 +34,7 @@ struct objects {
     struct object *spare;    /* owned; calloc() has no quick way for blocks of their size */
     struct group *group;     /* owned */
     unsigned count;
+    uint64_t begun;          /* objects so far */
     uint64_t foreign;        /* objects so far that a thread was at when their run ended */
     unsigned waiting;        /* written and not committed; each holds a descriptor */
     uint64_t buffered_bytes; /* received and not written yet */

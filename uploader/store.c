@@ -50,6 +50,12 @@ void store_usage(char *out, size_t size)
     }
 }
 
+void store_attempt(const struct store_facts *f, char out[STORE_ATTEMPT])
+{
+    snprintf(out, STORE_ATTEMPT, "%016llx%016llx", (unsigned long long)f->member,
+             (unsigned long long)f->serial);
+}
+
 int64_t store_free_below(int dir_fd)
 {
     struct statvfs v;

@@ -29,6 +29,7 @@ enum {
     STORE_GROUP_MOST = 256,  /* objects in one commit */
     STORE_DETAIL = 256,
     STORE_PLACE = 256,
+    STORE_ATTEMPT = 33,
 };
 
 /* What is known of an object. Texts are NUL-terminated, "" where not known (never NULL), and come
@@ -36,7 +37,8 @@ enum {
  * the object has ended, the struct itself too. */
 struct store_facts {
     const char *key, *url, *content_type;
-    uint64_t d, task;          /* d is unique per attempt; task is the line's number */
+    uint64_t d, task;          /* dispatch and line: of the run, and another run has them too */
+    uint64_t member, serial;   /* this process, and the object in it: see store_attempt() */
     int64_t received_ms;       /* Unix time; when its first chunk came here */
     /* Of a store that wants_head, where the fetcher knew them (an object may come without): header
      * blocks with first and empty line, as received and as sent; the address connected to. */
@@ -126,6 +128,10 @@ const struct store_ops *store_find(const char *dest, const char **place);
 int store_open_dir(const char *dest, const char *path, bool fsync);
 /* A free_bytes() for stores with a directory. */
 int64_t store_free_below(int dir_fd);
+
+/* The attempt's name, 32 digits and small letters: no other attempt has it, of whatever run or
+ * uploader. For temporary names, and to know one's own again. */
+void store_attempt(const struct store_facts *f, char out[STORE_ATTEMPT]);
 
 /* --compress, for the stores that have it; NULL: as the store does by itself. */
 extern const char *store_compress;

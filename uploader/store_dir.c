@@ -112,12 +112,13 @@ static int64_t dir_free_bytes(void *store)
 
 /* A file of a name of our own, locked. Another's remove_stale() may be quicker than our lock: it
  * has that one, then, and the next has another name. */
-static int open_named(struct file *f, uint64_t d)
+static int open_named(struct file *f, const struct store_facts *facts)
 {
+    char attempt[STORE_ATTEMPT];
     struct stat st;
+    store_attempt(facts, attempt);
     for (unsigned i = 0;; i++) {
-        snprintf(f->temp, sizeof f->temp, "%s%016llx-%llx-%x", TEMP_PREFIX,
-                 (unsigned long long)f->dir->settings.member, (unsigned long long)d, i);
+        snprintf(f->temp, sizeof f->temp, "%s%s-%x", TEMP_PREFIX, attempt, i);
         int fd = openat(f->dir->fd, f->temp,
                         O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
         if (fd < 0)
@@ -130,11 +131,11 @@ static int open_named(struct file *f, uint64_t d)
     }
 }
 
-static int open_temp(struct file *f, uint64_t d)
+static int open_temp(struct file *f, const struct store_facts *facts)
 {
     if (f->dir->unnamed)
         return openat(f->dir->fd, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666);
-    return open_named(f, d);
+    return open_named(f, facts);
 }
 
 static void dir_drop(void *object)
@@ -160,7 +161,7 @@ static void *dir_begin(void *store, const struct store_facts *facts)
     char *slash = strrchr(f->key, '/');
     f->name = slash ? slash + 1 : f->key;
     f->parent = parents_get(f->dir->parents, f->key, slash ? (size_t)(slash - f->key) : 0);
-    if (!f->parent || (f->fd = open_temp(f, facts->d)) < 0) {
+    if (!f->parent || (f->fd = open_temp(f, facts)) < 0) {
         int err = errno;
         f->temp[0] = '\0';
         dir_drop(f);

@@ -47,9 +47,58 @@ END
 SLUICE_CONTENT_TYPE=\(.content_type)\nSLUICE_DIGEST=sha256:\(.sha256)\nSLUICE_ID=$id\nSLUICE_KEY=\(.key)\nSLUICE_RESPONSE_CODE=200
 SLUICE_SHA256=\(.sha256)\nSLUICE_URL=\(.url)\nSLUICE_URL_EFFECTIVE=\(.url_effective)\"" manifest |
         diff - <(grep -v ^SLUICE_ATTEMPT= facts-$id)
-    grep -qx 'SLUICE_ATTEMPT=[0-9]*' facts-$id
+    grep -Eqx 'SLUICE_ATTEMPT=[0-9a-f]{32}' facts-$id
     jq -r "select(.id == $id) | \"\(.key)\n$id:70\na  \\\"b\nc 'd\n\(.url)\"" manifest |
         diff - words-$id
+}
+
+@test "an attempt has its number alone: in a try again, the next run, another uploader" {
+    start_origin
+    script tell << 'END'
+echo "$SLUICE_ATTEMPT" >> attempts
+[ -e "second-$SLUICE_ID" ] || { touch "second-$SLUICE_ID"; exit 75; }
+END
+    make_list 10 100 > urls
+    start_uploader --stay exec:./tell
+    local round
+    for round in 1 2; do
+        start_fetcher
+        feed urls > manifest
+    done
+    AT=$AT-2
+    start_uploader exec:./tell
+    start_fetcher
+    feed urls > manifest
+    [ "$(wc -l < attempts)" -ge 40 ] # more where a busy machine let a lease lapse
+    [ -z "$(sort attempts | uniq -d)" ]
+}
+
+@test "two runs at once into one directory, by gzip-store: each object has its own bytes" {
+    start_origin
+    mkdir bin
+    # Both have written before either goes on.
+    script bin/gzip << END
+$(command -v gzip)
+touch "$T/written-\$\$"
+until [ "\$(ls "$T" | grep -c ^written-)" -ge 2 ]; do read -rt 0.02 <> <(:) || :; done
+END
+    local run at=$AT feeders=()
+    for run in 1 2; do
+        AT=$at-$run
+        PATH=$T/bin:$PATH start_uploader \
+            "exec:$BATS_TEST_DIRNAME/../../scripts/examples/gzip-store out {key}"
+        start_fetcher
+        echo "$BASE/-/bytes/1000/$run" > urls-$run
+        feed --retry 0 urls-$run > manifest-$run 3>&- &
+        feeders+=($!)
+        PIDS+=($!)
+    done
+    wait "${feeders[0]}"
+    wait "${feeders[1]}"
+    gunzip -r out
+    cat urls-? > urls
+    cat manifest-? > manifest
+    check_run urls manifest
 }
 
 @test "whatever a URL has in it, it is one word, and no shell sees it" {

@@ -68,6 +68,8 @@ END
     diff <(jq -cS '{id, key, url, url_effective, content_type, response_code, sha256,
         bytes: .size_download, digest: ("sha256:" + .sha256)}' manifest | sort) \
         <(cat facts-* | jq -cS 'del(.attempt)' | sort)
+    [ "$(cat facts-* | jq -r '.attempt | strings' | grep -Exc "[0-9a-f]{32}")" -eq 303 ]
+    [ "$(cat facts-* | jq -r .attempt | sort -u | wc -l)" -eq 303 ]
     [ "$(jq -r 'select(.id == 7) | .place' manifest)" = 'shelf 7' ]
     wait "$UPLOADER"
     none_runs

@@ -18,7 +18,8 @@
 
 static const struct store_facts facts = {
     .key = "ab/cd", .url = "http://h/a b'\"$(x){key}", .content_type = "", .url_effective = "-n",
-    .d = 5, .task = 17, .bytes = 4096, .response_code = 200, .digest = "sha256:0a"};
+    .d = 5, .task = 17, .member = 0xfedcba9876543210, .serial = 10,
+    .bytes = 4096, .response_code = 200, .digest = "sha256:0a"};
 
 static void assert_words(const char *text, const struct store_facts *f, const char *const want[])
 {
@@ -52,7 +53,8 @@ static void a_fact_stays_in_its_word(void **state)
     assert_words("true {url} -{id}:{bytes}- {content_type} {url_effective} {{key}}", &facts,
                  (const char *[]){"true", facts.url, "-17:4096-", "", "-n", "{ab/cd}", NULL});
     assert_words("true {sha256} {digest} {attempt} {response_code}", &facts,
-                 (const char *[]){"true", "0a", "sha256:0a", "5", "200", NULL});
+                 (const char *[]){"true", "0a", "sha256:0a", "fedcba9876543210000000000000000a",
+                                  "200", NULL});
 }
 
 static void the_environment_is_ours_with_the_facts_instead_of_what_has_their_names(void **state)

@@ -36,7 +36,7 @@ void facts_first(struct store_facts *f, const struct msg_chunk *c, bool heads)
                           ip = heads ? c->ip : none;
     char *at = room((size_t)c->key.len + c->url.len + c->content_type.len + head.len +
                     request.len + ip.len + 6);
-    *f = (struct store_facts){.d = c->d, .task = c->task, .received_ms = unix_ms(),
+    *f = (struct store_facts){.task = c->task, .received_ms = unix_ms(),
                               .head_len = head.len, .request_len = request.len,
                               .decoded = heads && c->decoded, .url_effective = "", .digest = ""};
     f->key = put(&at, c->key); /* the first one: facts_free() */

@@ -37,7 +37,7 @@ enum {
  * the object has ended, the struct itself too. */
 struct store_facts {
     const char *key, *url, *content_type;
-    uint64_t d, task;          /* dispatch and line: of the run, and another run has them too */
+    uint64_t task;             /* the line's number */
     uint64_t member, serial;   /* this process, and the object in it: see store_attempt() */
     int64_t received_ms;       /* Unix time; when its first chunk came here */
     /* Of a store that wants_head, where the fetcher knew them (an object may come without): header

@@ -43,7 +43,7 @@ struct upload {
     bool existing;               /* the key was found: the body is of no use */
     uint64_t bytes;
     struct store_commit why;     /* what went wrong with a write */
-    char attempt[40];            /* tells our own multipart upload from others' of the same key */
+    char attempt[STORE_ATTEMPT]; /* tells our own multipart upload from others' of the same key */
     char key[];                  /* prefix and key */
 };
 
@@ -140,14 +140,15 @@ static void digest_there(const struct upload *u, struct store_commit *v)
 
 enum there { NOT_THERE, THERE, OURS };
 
-/* Whether the key is there; if so and v is given, what. */
+/* Whether the key is there, and from us, which it can't be before we have sent a part; if so and v
+ * is given, what. */
 static enum there look(const struct upload *u, struct store_commit *v)
 {
     struct s3_call c = {.method = "HEAD", .key = u->key, .field_count = 2,
                         .fields = {{.name = "x-amz-meta-sha256"},
                                    {.name = "x-amz-meta-sluice-attempt"}}};
     bool there = s3_request(u->store->s3, &c) == UPSTREAM_DONE;
-    bool ours = there && strcmp(c.fields[1].value, u->attempt) == 0;
+    bool ours = there && u->parts && strcmp(c.fields[1].value, u->attempt) == 0;
     if (there && v) {
         v->bytes = c.http.answer.length >= 0 ? (uint64_t)c.http.answer.length : u->bytes;
         if (v->kind == DIGEST_SHA256 && strlen(c.fields[0].value) == SHA256_HEX)
@@ -201,8 +202,7 @@ static void *s3_begin(void *store, const struct store_facts *facts)
     u->store = s;
     u->facts = facts;
     snprintf(u->key, len, "%s%s", prefix, facts->key);
-    snprintf(u->attempt, sizeof u->attempt, "%016llx-%llx", (unsigned long long)s->settings.member,
-             (unsigned long long)facts->d);
+    store_attempt(facts, u->attempt);
     u->part = spool_open(s->settings.spools);
     if (u->part)
         return u;

@@ -108,6 +108,24 @@ uploads() {
     check_bucket p/
 }
 
+@test "the next run in the same uploader, and the origin has another body: what is there is said" {
+    mkdir www
+    start_nginx "location / { root $T/www; }"
+    start_s3
+    echo "$NGINX/body" > urls
+    start_s3_uploader --stay --part-size 100k s3://$BKT/p
+    local body
+    for body in first second; do
+        yes $body | head -c 300000 > www/body
+        sha256sum < www/body > $body.sum
+        start_fetcher
+        "$BIN/feeder" --at "$AT" urls > $body
+    done
+    [ "$(jq -r .sha256 first)  -" = "$(cat first.sum)" ]
+    [ "$(jq -r '"\(.existing) \(.sha256)"' second)  -" = "true $(cat first.sum)" ]
+    curl_s3 GET "$BKT/p/$(jq -r .key second)" | sha256sum | cmp - first.sum
+}
+
 @test "two attempts at one key at the same moment: one is put, the other is told so" {
     start_origin
     start_s3

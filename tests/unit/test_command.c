@@ -18,7 +18,7 @@
 
 static const struct store_facts facts = {
     .key = "ab/cd", .url = "http://h/a b'\"$(x){key}", .content_type = "", .url_effective = "-n",
-    .d = 5, .task = 17, .member = 0xfedcba9876543210, .serial = 10,
+    .task = 17, .member = 0xfedcba9876543210, .serial = 10,
     .bytes = 4096, .response_code = 200, .digest = "sha256:0a"};
 
 static void assert_words(const char *text, const struct store_facts *f, const char *const want[])

@@ -178,14 +178,16 @@ static enum upstream_verdict ask(const struct body *b, struct upstream_call *c, 
     return upstream_call(b->store->upstream, c);
 }
 
-static void fail(const struct upstream_call *c, enum upstream_verdict verdict,
+/* `what` begins the sentence. */
+static void fail(const struct upstream_call *c, enum upstream_verdict verdict, const char *what,
                  struct store_commit *v)
 {
+    int len = snprintf(v->detail, sizeof v->detail, "%s", what);
     v->err = c->answer.err ? c->answer.err : EIO;
     v->final = verdict == UPSTREAM_FINAL;
     v->busy = verdict == UPSTREAM_BUSY;
     v->retry_after_ms = (uint64_t)c->answer.retry_after_ms;
-    upstream_explain(c, v->detail, sizeof v->detail);
+    upstream_explain(c, v->detail + len, sizeof v->detail - (size_t)len);
 }
 
 /* What is there: its digest is taken, as of any other store's. */
@@ -220,10 +222,18 @@ static void describe(const struct body *b, const char *url, struct store_commit 
     digest_close(l.digest);
 }
 
-static bool is_there(const struct body *b, const char *url)
+enum there { NOT_THERE, THERE, UNKNOWN };
+
+/* Whether the key is there. Only an answer that says so says that it is not: whoever took another
+ * for that would replace what is there. UNKNOWN: v says why. */
+static enum there look(const struct body *b, const char *url, struct store_commit *v)
 {
     struct upstream_call c = {.request.method = "HEAD"};
-    bool there = ask(b, &c, url, NULL, 0) == UPSTREAM_DONE;
+    enum upstream_verdict verdict = ask(b, &c, url, NULL, 0);
+    bool absent = c.answer.status == 404 || c.answer.status == 410;
+    enum there there = verdict == UPSTREAM_DONE ? THERE : absent ? NOT_THERE : UNKNOWN;
+    if (there == UNKNOWN)
+        fail(&c, verdict, "whether the key is there is not known: ", v);
     http_answer_free(&c.answer);
     return there;
 }
@@ -266,17 +276,18 @@ static void put(const struct body *b, const char *url, struct store_commit *v)
                               .judge = judge};
     bool absent = !b->store->settings.overwrite && strcmp(settings.method, "PUT") == 0;
     bool conditional = absent && !atomic_load(&b->store->unconditional);
-    bool there = absent && !conditional && is_there(b, url);
-    enum upstream_verdict verdict = there ? UPSTREAM_DONE : send(b, &c, url, conditional);
+    enum there there = absent && !conditional ? look(b, url, v) : NOT_THERE;
+    enum upstream_verdict verdict = there == NOT_THERE ? send(b, &c, url, conditional)
+                                                       : UPSTREAM_DONE;
     if (conditional && (c.answer.status == 400 || c.answer.status == 501)) {
-        there = is_there(b, url);
-        verdict = there ? UPSTREAM_DONE : send_without(b, &c, url);
+        there = look(b, url, v);
+        verdict = there == NOT_THERE ? send_without(b, &c, url) : UPSTREAM_DONE;
     }
     if (verdict != UPSTREAM_DONE)
-        fail(&c, verdict, v);
-    else if (there || c.answer.status == 412)
+        fail(&c, verdict, "", v);
+    else if (there == THERE || c.answer.status == 412)
         describe(b, url, v);
-    else
+    else if (there == NOT_THERE)
         v->bytes = body.bytes;
     http_answer_free(&c.answer);
 }

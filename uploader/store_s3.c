@@ -138,33 +138,71 @@ static void digest_there(const struct upload *u, struct store_commit *v)
     digest_close(l.digest);
 }
 
-enum there { NOT_THERE, THERE, OURS };
+enum there { NOT_THERE, THERE, OURS, UNKNOWN };
 
-/* Whether the key is there, and from us, which it can't be before we have sent a part; if so and v
- * is given, what. */
+static bool no_more(void *arg, const char *data, size_t len)
+{
+    (void)arg, (void)data, (void)len;
+    return false;
+}
+
+/* Asks for the key's headers. A refusal of HEAD does not say what is refused (an expired token is a
+ * bare 400): GET's does, and trouble that is not the object's is waited out. */
+static void ask(const struct upload *u, struct s3_call *c)
+{
+    *c = (struct s3_call){.method = "HEAD", .key = u->key, .field_count = 2, .sink = no_more,
+                          .fields = {{.name = "x-amz-meta-sha256"},
+                                     {.name = "x-amz-meta-sluice-attempt"}}};
+    if (s3_request(u->store->s3, c) != UPSTREAM_FINAL || c->http.answer.status == 404)
+        return;
+    c->method = "GET";
+    s3_request(u->store->s3, c);
+}
+
+/* An answer that the key is not there. Who may not list gets 403 for it: it is our word that
+ * stands, then. Whoever took another failure for that would replace what is there. */
+static bool says_absent(const struct s3_call *c)
+{
+    long status = c->http.answer.status;
+    return c->verdict == UPSTREAM_FINAL && (status == 404 || status == 410 || status == 403);
+}
+
+static void explain_unknown(const struct s3_call *c, struct store_commit *v)
+{
+    char why[STORE_DETAIL];
+    s3_explain(c, v);
+    memcpy(why, v->detail, sizeof why);
+    snprintf(v->detail, sizeof v->detail, "whether the key is there is not known: %.200s", why);
+}
+
+/* Whether the key is there, and what; from us it can't be before we have sent a part. UNKNOWN: v
+ * says why. */
 static enum there look(const struct upload *u, struct store_commit *v)
 {
-    struct s3_call c = {.method = "HEAD", .key = u->key, .field_count = 2,
-                        .fields = {{.name = "x-amz-meta-sha256"},
-                                   {.name = "x-amz-meta-sluice-attempt"}}};
-    bool there = s3_request(u->store->s3, &c) == UPSTREAM_DONE;
-    bool ours = there && u->parts && strcmp(c.fields[1].value, u->attempt) == 0;
-    if (there && v) {
+    struct s3_call c;
+    ask(u, &c);
+    enum there there = says_absent(&c) ? NOT_THERE : UNKNOWN;
+    if (c.verdict == UPSTREAM_DONE) {
+        bool ours = u->parts && strcmp(c.fields[1].value, u->attempt) == 0;
+        there = ours ? OURS : THERE;
         v->bytes = c.http.answer.length >= 0 ? (uint64_t)c.http.answer.length : u->bytes;
         if (v->kind == DIGEST_SHA256 && strlen(c.fields[0].value) == SHA256_HEX)
             snprintf(v->digest, sizeof v->digest, "sha256:%.64s", c.fields[0].value);
     }
+    if (there == UNKNOWN)
+        explain_unknown(&c, v);
     s3_call_free(&c);
-    return ours ? OURS : there ? THERE : NOT_THERE;
+    return there;
 }
 
 /* The key is taken, by whatever is there, or, where an answer was lost, by our own upload. Without
  * the right to look it is our word that stands. */
 static void describe(const struct upload *u, struct store_commit *v)
 {
-    v->bytes = u->bytes;
-    v->digest[0] = '\0';
-    v->existing = look(u, v) != OURS;
+    struct store_commit seen = {.kind = v->kind, .bytes = u->bytes};
+    v->existing = look(u, &seen) != OURS;
+    v->bytes = seen.bytes;
+    memcpy(v->digest, seen.digest, sizeof v->digest);
     if (v->existing && !v->digest[0] && v->kind != DIGEST_NONE)
         digest_there(u, v);
 }
@@ -215,10 +253,10 @@ static void *s3_begin(void *store, const struct store_facts *facts)
 static int begin_parts(struct upload *u)
 {
     struct meta m;
-    if (!u->store->settings.overwrite && look(u, NULL) != NOT_THERE) {
-        u->existing = true;
-        return 0;
-    }
+    enum there there = u->store->settings.overwrite ? NOT_THERE : look(u, &u->why);
+    u->existing = there == THERE;
+    if (there != NOT_THERE)
+        return there == UNKNOWN ? -1 : 0;
     make_meta(&m, u);
     add(&m, "x-amz-meta-sluice-attempt", u->attempt);
     u->parts = s3_multipart_begin(u->store->s3, u->key, m.headers, m.count, &u->why);
@@ -304,19 +342,19 @@ static void commit_whole(struct upload *u, struct store_commit *v)
     struct s3_call c = {0};
     bool if_absent = conditional(u);
     bool look_first = !if_absent && !u->store->settings.overwrite;
-    bool there = look_first && look(u, NULL) != NOT_THERE;
-    enum upstream_verdict verdict = there ? UPSTREAM_DONE : put(u, &c, if_absent);
+    enum there there = look_first ? look(u, v) : NOT_THERE;
+    enum upstream_verdict verdict = there == NOT_THERE ? put(u, &c, if_absent) : UPSTREAM_DONE;
     if (if_absent && verdict != UPSTREAM_DONE && s3_refuses_condition(&c)) {
-        there = look(u, NULL) != NOT_THERE;
-        verdict = there ? UPSTREAM_DONE : put(u, &c, false);
-        if (verdict == UPSTREAM_DONE)
+        there = look(u, v);
+        verdict = there == NOT_THERE ? put(u, &c, false) : UPSTREAM_DONE;
+        if (verdict == UPSTREAM_DONE && there != UNKNOWN)
             no_condition(u->store);
     }
-    if (there || c.http.answer.status == 412)
+    if (there == THERE || c.http.answer.status == 412)
         describe(u, v);
     else if (verdict != UPSTREAM_DONE)
         s3_explain(&c, v);
-    else
+    else if (there == NOT_THERE)
         v->bytes = u->bytes;
     s3_call_free(&c);
 }
@@ -336,7 +374,8 @@ static void commit_parts(struct upload *u, struct store_commit *v)
         no_condition(u->store);
         done = s3_multipart_complete(u->parts, false, v);
     }
-    if (done == S3_GONE && look(u, NULL) == OURS) {
+    struct store_commit seen = {.kind = v->kind};
+    if (done == S3_GONE && look(u, &seen) == OURS) {
         *v = (struct store_commit){.object = v->object, .facts = v->facts, .kind = v->kind};
         done = S3_COMPLETED;
     }

@@ -107,6 +107,47 @@ requests() {
     done
 }
 
+@test "a look that fails is no word that the key is missing: what is there stays" {
+    start_origin
+    make_list 5 100 > urls
+    local how
+    for how in fresh known; do # the server's not having conditions is found out, or is known
+        rm -rf put
+        start_put --no-conditions 501
+        start_uploader --stay --upload-retry-time 0.3 "$STORE/o/{key}"
+        local uploader=$UPLOADER one
+        feed() {
+            start_fetcher
+            timeout 60 "$BIN/feeder" --at "$AT" --retry 1 --retry-delay 0.05 urls > manifest \
+                2> feeder.log 3>&-
+        }
+        feed
+        for one in put/objects/*; do echo other > "$one"; done
+        if [ $how = fresh ]; then
+            kill "$uploader"
+            wait "$uploader"
+            start_uploader --stay --upload-retry-time 0.3 "$STORE/o/{key}"
+        fi
+        echo 500 > put/head-answer
+        run -1 feed
+        [ "$(jq -r '"\(.class) \(.tries) \(.errormsg | sub(" .tried.*"; ""))"' manifest | sort -u)" = \
+            "store 2 whether the key is there is not known: HTTP status 500" ]
+        echo 403 > put/head-answer
+        run -1 feed
+        [ "$(jq -r '"\(.class) \(.tries) \(.errormsg)"' manifest | sort -u)" = \
+            "store 1 whether the key is there is not known: HTTP status 403" ]
+        echo 503 > put/head-answer
+        : > uploader.log
+        feed & local feeder=$!
+        until_true 10 grep -q 'asks for less' uploader.log
+        rm put/head-answer
+        wait $feeder
+        [ "$(grep -c '"existing":true' manifest)" -eq 5 ]
+        [ "$(cat put/objects/* | sort | uniq -c)" = "      5 other" ]
+        kill "$UPLOADER"
+    done
+}
+
 @test "cut connections and 500: sent again from what is held, fetched once" {
     start_origin
     make_list 100 20000 > urls

@@ -148,6 +148,41 @@ uploads() {
     [ "$(grep -c '"existing":true' manifest)" -eq 21 ]
 }
 
+@test "a look that fails is no word that the key is missing: what is there stays" {
+    start_origin
+    start_s3 --no-conditions
+    make_list 3 100 > urls
+    echo "$BASE/-/bytes/300000/parts" >> urls
+    go 0 s3://$BKT/p --part-size 100k
+    echo other > other
+    local key
+    for key in $(jq -r .key manifest); do curl_s3 PUT "$BKT/p/$key" --upload-file other; done
+    echo 500 InternalError > "$S3_DIR/fail-HEAD"
+    go 1 s3://$BKT/p --part-size 100k --upload-retry-time 0.3
+    [ "$(jq -r '"\(.class) \(.errormsg | sub(" .tried.*"; ""))"' manifest | sort -u)" = \
+        "store whether the key is there is not known: HTTP status 500" ]
+    # HEAD is refused: what is refused is asked by GET.
+    echo 400 ExpiredToken > "$S3_DIR/fail-HEAD"
+    go 0 s3://$BKT/p --part-size 100k
+    [ "$(grep -c '"existing":true' manifest)" -eq 4 ]
+    make_list 6 50 > urls
+    rm -f feeder*intake*
+    start_s3_uploader s3://$BKT/q
+    listens() { compgen -G 'feeder*intake*' > /dev/null; }
+    until_true 10 listens # so that it has looked at the bucket
+    cp "$S3_DIR/fail-HEAD" "$S3_DIR/fail-GET"
+    start_fetcher
+    "$BIN/feeder" --at "$AT" urls > manifest 2> feeder.log 3>&- & local feeder=$!
+    PIDS+=($feeder)
+    until_true 10 grep -q 'ExpiredToken: the session token has expired: waiting' uploader.log
+    echo 403 AccessDenied | tee "$S3_DIR/fail-HEAD" > "$S3_DIR/fail-GET" # who may only write
+    wait $feeder
+    rm "$S3_DIR"/fail-*
+    check_bucket q/
+    read_back p/
+    [ "$(find got -type f -exec cat {} + | sort | uniq -c)" = "      4 other" ]
+}
+
 @test "SlowDown is back-pressure: everything is delivered, no try is counted" {
     start_origin
     start_s3 --slow 7

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -81,6 +82,37 @@ static int make_below(int root, char *path)
 
 static struct parent *get(struct parents *ps, const char *path, size_t len);
 
+/* Unless others have others under these names by now. */
+static void forget_way(struct parents *ps, const struct parent *p)
+{
+    for (struct parent *kept; p->up; p = p->up) {
+        HASH_FIND(hh, ps->kept, p->path, strlen(p->path), kept);
+        if (kept != p)
+            continue;
+        HASH_DEL(ps->kept, kept);
+        let_go(kept); /* its user, or who is below it, has it still */
+    }
+}
+
+static bool is_gone(const struct parent *p)
+{
+    struct stat st;
+    return fstat(p->fd, &st) == 0 && st.st_nlink == 0;
+}
+
+/* What is above a directory that is there is there: one that is not, another has taken its place. */
+static struct parent *get_above(struct parents *ps, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash ? (size_t)(slash - path) : 0;
+    struct parent *up = get(ps, path, len);
+    if (!up || !up->up || !is_gone(up))
+        return up;
+    forget_way(ps, up);
+    let_go(up);
+    return get(ps, path, len);
+}
+
 /* Takes what is above it, too. */
 static struct parent *open_parent(struct parents *ps, const char *path, size_t len)
 {
@@ -90,10 +122,9 @@ static struct parent *open_parent(struct parents *ps, const char *path, size_t l
     memcpy(p->path, path, len);
     p->users = 1;
     p->fd = open_below(ps->root, p->path);
-    if (p->fd < 0 && errno == ENOENT)
+    for (int i = 0; p->fd < 0 && errno == ENOENT && i < PARENTS_TRIES; i++)
         p->fd = make_below(ps->root, p->path);
-    const char *slash = strrchr(p->path, '/');
-    if (p->fd >= 0 && (!len || (p->up = get(ps, path, slash ? (size_t)(slash - p->path) : 0))))
+    if (p->fd >= 0 && (!len || (p->up = get_above(ps, p->path))))
         return p;
     int err = errno;
     let_go(p);
@@ -123,6 +154,21 @@ struct parent *parents_get(struct parents *ps, const char *path, size_t len)
     struct parent *p = get(ps, path, len);
     pthread_mutex_unlock(&ps->lock);
     return p;
+}
+
+int parents_renew(struct parents *ps, struct parent **p)
+{
+    pthread_mutex_lock(&ps->lock);
+    forget_way(ps, *p);
+    struct parent *fresh = get(ps, (*p)->path, strlen((*p)->path));
+    int err = errno;
+    if (fresh) {
+        let_go(*p);
+        *p = fresh;
+    }
+    pthread_mutex_unlock(&ps->lock);
+    errno = err;
+    return fresh ? 0 : -1;
 }
 
 void parents_put(struct parents *ps, struct parent *p)

@@ -2,6 +2,8 @@
  * missing.
  *
  * Nothing outside the root is reached: no link is followed on the way (openat2, RESOLVE_BENEATH).
+ * What others do to directories meanwhile is not looked for: one that was moved elsewhere is used
+ * there, and one that was removed is found by its user, who can put nothing into it (ENOENT).
  * Memory: PARENTS_KEPT descriptors, and those in use; when there are more, all are opened anew.
  * Threads: any. */
 #ifndef SLUICE_PARENTS_H
@@ -11,7 +13,10 @@
 
 #include "lib/table.h"
 
-enum { PARENTS_KEPT = 512 };
+enum {
+    PARENTS_KEPT = 512,
+    PARENTS_TRIES = 8,  /* somebody removes empty directories, and each time this one too */
+};
 
 struct parents;
 
@@ -31,5 +36,8 @@ void parents_close(struct parents *ps);
 
 /* The directory `len` bytes of `path` name ("" is the root); NULL with errno. */
 struct parent *parents_get(struct parents *ps, const char *path, size_t len);
+/* Makes *p, which was removed, and what is above it anew: 0 and another *p in its place, or -1 with
+ * errno and *p as it was. */
+int parents_renew(struct parents *ps, struct parent **p);
 void parents_put(struct parents *ps, struct parent *p);
 #endif

@@ -206,7 +206,7 @@ static int put_if_absent(struct file *f)
 
 static int replace(struct file *f, uint64_t unique)
 {
-    if (f->dir->unnamed) {
+    if (f->dir->unnamed && !f->temp[0]) {
         flock(f->fd, LOCK_EX | LOCK_NB); /* before it has a name that others may think stale */
         snprintf(f->temp, sizeof f->temp, "%s%016llx-r%llx", TEMP_PREFIX,
                  (unsigned long long)f->dir->settings.member, (unsigned long long)unique);
@@ -249,13 +249,24 @@ static int describe(const struct file *f, struct store_commit *r)
     return n == 0 ? 0 : -1;
 }
 
-static int put(struct file *f, struct store_commit *r)
+static int try_to_put(struct file *f, struct store_commit *r)
 {
     r->bytes = f->bytes;
+    r->existing = false;
     int bad = FAULT_FAILS("uploader.link") ? -1 : put_if_absent(f);
     if (bad && errno == EEXIST)
         bad = f->dir->settings.overwrite ? replace(f, (uint64_t)(uintptr_t)f) : describe(f, r);
     FAULT_IF(!bad, "uploader.linked");
+    return bad;
+}
+
+/* Whoever takes objects away may take the directory too. To look at it first would cost as much for
+ * each object as this does for the few. */
+static int put(struct file *f, struct store_commit *r)
+{
+    int bad = try_to_put(f, r);
+    for (int i = 0; bad && errno == ENOENT && i < PARENTS_TRIES; i++)
+        bad = parents_renew(f->dir->parents, &f->parent) ? -1 : try_to_put(f, r);
     return bad;
 }
 

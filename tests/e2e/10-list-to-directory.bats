@@ -147,6 +147,55 @@ END
     check_run urls manifest
 }
 
+@test "directories that somebody removes meanwhile are made again" {
+    start_origin
+    make_list 300 100 > urls
+    local options
+    for options in "" --fsync --overwrite; do
+        # shellcheck disable=SC2086
+        start_uploader --stay $options dir:out
+        for round in 1 2; do
+            start_fetcher
+            "$BIN/feeder" --at "$AT" --retry 0 urls > manifest
+            check_run urls manifest
+            [ "$(grep -c existing manifest)" -eq 0 ]
+            rm -rf out/*
+        done
+        kill "$UPLOADER"
+        wait "$UPLOADER"
+    done
+}
+
+# As a consumer does that moves what is there away and then removes empty directories.
+take_away() {
+    local file
+    while [ ! -e "$T/over" ]; do
+        find out -type f ! -name '.*' -printf '%P\n' > found
+        while read -r file; do
+            mkdir -p "taken/${file%/*}"
+            mv "out/$file" "taken/$file"
+        done < found
+        find out -mindepth 1 -type d -empty -delete 2> /dev/null || :
+    done
+}
+
+@test "a consumer takes objects away, and directories that are empty: nothing fails, nothing is lost" {
+    start_origin
+    make_list 2000 100 > urls
+    mkdir out taken
+    take_away 3>&- & local taker=$!
+    PIDS+=($taker)
+    start_uploader dir:out
+    start_fetcher
+    "$BIN/feeder" --at "$AT" --retry 0 urls > manifest
+    until_true 20 eval '[ "$(find taken -type f | wc -l)" -eq 2000 ]'
+    touch over
+    wait $taker
+    rmdir out
+    mv taken out
+    check_run urls manifest
+}
+
 @test "no proxy from the environment" {
     start_origin
     make_list 20 100 > urls

@@ -43,6 +43,21 @@ shimmed_uploader() {
     done
 }
 
+@test "--overwrite: a directory that goes when its object is about to be renamed is made again" {
+    start_origin
+    make_list 1 100 > urls
+    about_to() { [ -n "$(find out -name '.sluice-*-r*')" ]; }
+    for run in 1 2; do
+        shimmed_uploader SLOW_RENAME=0.5 --overwrite
+        start_fetcher
+        "$BIN/feeder" --at "$AT" --retry 0 urls > manifest 2> feeder.log 3>&- & local feeder=$!
+        PIDS+=($feeder)
+        [ $run -eq 1 ] || { until_true 10 about_to; rm -rf out/*; }
+        wait $feeder
+        check_run urls manifest
+    done
+}
+
 @test "without O_TMPFILE: uploaders come and are killed, nothing fails and nothing is left" {
     start_origin
     make_list 3000 1000 > urls

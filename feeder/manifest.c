@@ -31,10 +31,12 @@ static void name_field(struct buf *b, const char *name)
     buf_adds(b, "\":");
 }
 
+/* A worker's number may be any; beyond int64 most readers of JSON have none, line.c among them, and
+ * would refuse the whole line. */
 static void number_field(struct buf *b, const char *name, uint64_t n)
 {
     name_field(b, name);
-    buf_addu(b, n);
+    buf_addu(b, n > INT64_MAX ? INT64_MAX : n);
 }
 
 static void seconds_field(struct buf *b, const char *name, uint64_t us)
@@ -109,12 +111,26 @@ static void log_job(struct manifest *m, const struct manifest_entry *e, const st
     sink_end(&m->joblog);
 }
 
-/* "sha256:ab…" becomes "sha256":"ab…". The name is an uploader's word, and another field's would
- * make the line unreadable: all digests' end in a digit, no field's does. */
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* The name is an uploader's word, and another field's, or a NUL in it, would make the line
+ * unreadable: all digests' are of lower-case letters and digits and end in a digit, no field's does. */
+static bool is_digest_name(const char *s, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!is_digit(s[i]) && !(s[i] >= 'a' && s[i] <= 'z'))
+            return false;
+    return len && is_digit(s[len - 1]);
+}
+
+/* "sha256:ab…" becomes "sha256":"ab…". */
 static void digest(struct buf *b, struct msg_text t)
 {
     const char *colon = t.len ? memchr(t.s, ':', t.len) : NULL;
-    if (!colon || colon == t.s || colon[-1] < '0' || colon[-1] > '9')
+    if (!colon || !is_digest_name(t.s, (size_t)(colon - t.s)))
         return;
     buf_adds(b, ",");
     json_string(b, t.s, (size_t)(colon - t.s));

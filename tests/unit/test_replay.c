@@ -83,8 +83,17 @@ static void one_with_a_strange_digest(struct manifest *m)
     manifest_delivered(m, &e, &o);
 }
 
+static void one_with_numbers_beyond_int64(struct manifest *m)
+{
+    struct manifest_entry e = full_entry(10);
+    struct msg_outcome o = full_outcome();
+    o.bytes = o.response_code = o.time_us = UINT64_MAX;
+    manifest_delivered(m, &e, &o);
+}
+
 static void (*const writers[])(struct manifest *) = {a_delivered, a_failed, an_open, a_bare_one,
-                                                   one_with_a_strange_digest};
+                                                   one_with_a_strange_digest,
+                                                   one_with_numbers_beyond_int64};
 
 enum { WRITERS = sizeof writers / sizeof *writers };
 
@@ -95,7 +104,8 @@ static void lines_are_read_as_they_were_written(void **state)
         {INT64_MAX, LINE_FAILED, NULL, 0, "http", 0, false, NULL},
         {1, LINE_OPEN, NULL, 0, "", 0, false, NULL},
         {8, LINE_DELIVERED, NULL, 0, "", 0, false, NULL},
-        {9, LINE_DELIVERED, NULL, 0, "", 0, false, NULL}};
+        {9, LINE_DELIVERED, NULL, 0, "", 0, false, NULL},
+        {10, LINE_DELIVERED, NULL, 0, "", INT64_MAX, true, NULL}};
     (void)state;
     for (size_t i = 0; i < WRITERS; i++) {
         size_t len;
@@ -111,6 +121,39 @@ static void lines_are_read_as_they_were_written(void **state)
             assert_int_equal(l.url_len, 128 + 3 * 127);
             assert_memory_equal(l.url, odd_url, 128);
         }
+        line_free(&l);
+        free(text);
+    }
+}
+
+static struct msg_text digest_given;
+
+static void one_with_that_digest(struct manifest *m)
+{
+    struct manifest_entry e = {.id = 1, .url = "u", .url_len = 1};
+    struct msg_outcome o = {.digest = digest_given};
+    manifest_delivered(m, &e, &o);
+}
+
+static void a_digest_whose_name_is_none_is_left_out(void **state)
+{
+    static const struct {
+        struct msg_text given;
+        bool there;
+    } cases[] = {
+        {{"sha256:00ff", 11}, true}, {{"md5:00ff", 8}, true}, {{"xxh128:00ff", 11}, true},
+        {{"sha\0" "256:00ff", 12}, false}, {{"\0:00ff", 6}, false}, {{"\n5:00ff", 7}, false},
+        {{"\x7f" "5:00ff", 7}, false}, {{"\xff" "5:00ff", 7}, false}, {{"sha-256:00ff", 12}, false},
+        {{"\"5:00ff", 7}, false}, {{"key:00ff", 8}, false}, {{":00ff", 5}, false},
+        {{"00ff", 4}, false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t len;
+        struct line l;
+        digest_given = cases[i].given;
+        char *text = line_of(one_with_that_digest, &len);
+        assert_int_equal(line_read(&l, text, len), 0);
+        assert_int_equal(strstr(text, "00ff") != NULL, cases[i].there);
         line_free(&l);
         free(text);
     }
@@ -431,6 +474,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_read_as_they_were_written),
+        cmocka_unit_test(a_digest_whose_name_is_none_is_left_out),
         cmocka_unit_test(every_prefix_of_a_line_is_refused_and_every_flip_survived),
         cmocka_unit_test(what_no_manifest_has_is_refused),
         cmocka_unit_test(lines_settle_tasks_of_the_checkpoint_and_beyond),

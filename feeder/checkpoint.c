@@ -12,16 +12,45 @@
 #include "lib/say.h"
 
 #define MAGIC "sluice-checkpoint"
+#define DEST_RAW "dest "
+#define DEST_ESCAPED "dest-escaped "
+
+static const char escaped[] = "\n\r\\", escapes[] = "nr\\";  /* \n stands for a line feed */
 
 enum {
     LEAST_BYTES = 7,          /* of a line for a list or a task */
     END_BYTES = 21,           /* "end ", 16 hexadecimal digits, a line feed */
-    HEAD_BYTES = 1024 + PLACE_MAX,
+    HEAD_BYTES = 1024 + 2 * PLACE_MAX,  /* DEST may be all escapes */
     LIST_BYTES = 80,          /* at most, like the next */
     TASK_BYTES = 48,          /* beside the URL */
 };
 
 /* Writing. */
+
+static void write_escaped(struct buf *b, const char *text)
+{
+    for (; *text; text++) {
+        const char *at = strchr(escaped, *text);
+        if (at)
+            buf_addf(b, "\\%c", escapes[at - escaped]);
+        else
+            buf_add(b, text, 1);
+    }
+}
+
+/* One with a line feed in it has a word of its own: in all others a backslash is a backslash, as it
+ * was before there were escapes. */
+static void write_dest(struct buf *b, const char *dest)
+{
+    if (strchr(dest, '\n')) {
+        buf_adds(b, DEST_ESCAPED);
+        write_escaped(b, dest);
+    } else {
+        buf_adds(b, DEST_RAW);
+        buf_adds(b, dest);
+    }
+    buf_adds(b, "\n");
+}
 
 static void write_head(struct buf *b, const struct checkpoint *c)
 {
@@ -37,7 +66,7 @@ static void write_head(struct buf *b, const struct checkpoint *c)
     buf_addf(b, "place %" PRIu32 " %" PRId64 " %" PRId64 " %" PRIu64 " %" PRIu64 " %d\n",
              c->place.list, c->place.offset, c->place.total, c->place.file_line, c->place.number,
              c->place.skipping);
-    buf_addf(b, "dest %s\n", c->dest);
+    write_dest(b, c->dest);
 }
 
 /* Taken at once: text that lacks a piece would get a digest that makes it look whole. */
@@ -128,15 +157,43 @@ static void read_run(struct cursor *r, uint8_t run[ID_RUN_BYTES])
     }
 }
 
+/* Undoes write_escaped(). 0, or -1: too long, or no escape of its. */
+static int unescape(const char *s, size_t len, char dest[PLACE_MAX])
+{
+    const char *end = s + len;
+    size_t n = 0;
+    while (s < end && n < PLACE_MAX - 1) {
+        char c = *s++;
+        if (c == '\\') {
+            const char *at = s < end && *s ? strchr(escapes, *s++) : NULL;
+            if (!at)
+                return -1;
+            c = escaped[at - escapes];
+        }
+        dest[n++] = c;
+    }
+    dest[n] = '\0';
+    return s < end ? -1 : 0;
+}
+
+static bool begins(const char *line, size_t len, const char *with)
+{
+    return len >= strlen(with) && memcmp(line, with, strlen(with)) == 0;
+}
+
 static void read_dest(struct cursor *r, char dest[PLACE_MAX])
 {
-    size_t len;
+    size_t len, word = strlen(DEST_RAW), long_word = strlen(DEST_ESCAPED);
     const char *line = next_line(r, &len);
-    r->bad |= len < 5 || len - 5 >= PLACE_MAX || memcmp(line, "dest ", 5);
+    if (begins(line, len, DEST_ESCAPED)) {
+        r->bad |= unescape(line + long_word, len - long_word, dest) != 0;
+        return;
+    }
+    r->bad |= !begins(line, len, DEST_RAW) || len - word >= PLACE_MAX;
     if (r->bad)
         return;
-    memcpy(dest, line + 5, len - 5);
-    dest[len - 5] = '\0';
+    memcpy(dest, line + word, len - word);
+    dest[len - word] = '\0';
 }
 
 static void read_lists(struct cursor *r, struct checkpoint *c)

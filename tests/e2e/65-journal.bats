@@ -103,6 +103,28 @@ killed_after() {
     [ -z "$(find other -type f)" ]
 }
 
+@test "a DEST with a line feed: a killed run goes on as the same run, and into that DEST only" {
+    local dest=$'dir:out\nside\\n' run_line
+    start_origin
+    make_list 500 1000 '?wait=20' > urls
+    start_uploader "$dest"; local mine=$UPLOADER
+    start_fetcher -j 10
+    start_feeder urls; killed_after 1
+    run_line=$(grep '^run ' j/checkpoint)
+    kill -9 "$mine"
+    start_uploader dir:other
+    start_feeder urls
+    local status=0
+    wait "$UPLOADER" || status=$?
+    [ $status -eq 2 ]
+    start_uploader "$dest"
+    ends 30 0
+    [ "$(grep '^run ' j/checkpoint)" = "$run_line" ]
+    run ! grep 'reading all of the manifest' feeder.log
+    mv "${dest#dir:}" out
+    check_run urls j/manifest.jsonl
+}
+
 @test "INT and TERM: drained, status 3, and the same command finishes" {
     start_origin
     make_list 2000 1000 '?wait=40' > urls

@@ -112,6 +112,25 @@ static void what_was_written_comes_back(void **state)
     assert_comes_back(&c);
 }
 
+static void any_dest_comes_back(void **state)
+{
+    static const char *const dests[] = {"dir:a\nb", "\n", "exec:cat >x\r\necho \\n 'a\\'\n",
+                                        "dir:a\\nb\\\\", "dir:a\rb", "dir:escaped \n"};
+    struct checkpoint c = plain;
+    (void)state;
+    c.place.list = 0;
+    for (size_t i = 0; i < sizeof dests / sizeof *dests; i++) {
+        strcpy(c.dest, dests[i]);
+        assert_comes_back(&c);
+    }
+    for (int byte = 1; byte < 256; byte++) /* as long as it can be, in escapes or not */
+        for (int other = '\n'; other <= 'd'; other += 'd' - '\n') {
+            memset(c.dest, byte, sizeof c.dest - 1);
+            c.dest[7] = (char)other;
+            assert_comes_back(&c);
+        }
+}
+
 static void the_largest_numbers_and_a_whole_window_come_back(void **state)
 {
     enum { MANY = 20000 };
@@ -266,8 +285,11 @@ static void what_makes_no_sense_is_bad_though_its_digest_is_right(void **state)
         "place 0 -5 5 9 9 0\n" DEST LISTS "tasks 0\n",
         "place 0 5 -5 9 9 0\n" DEST LISTS "tasks 0\n",
         "place 0 5 5 9 9\n" DEST LISTS "tasks 0\n",
+        PLACE "dest-escaped a\\\n" LISTS "tasks 0\n",                      /* no such escape */
+        PLACE "dest-escaped a\\x\n" LISTS "tasks 0\n",
+        PLACE "dest-escaped\n" LISTS "tasks 0\n",
         DEST LISTS "tasks 0\n", PLACE LISTS "tasks 0\n", PLACE "dest\n" LISTS "tasks 0\n", ""};
-    char dest[400] = PLACE "dest ";
+    char dest[800] = PLACE "dest ";
     (void)state;
     assert_int_equal(verdict_of(HEAD, PLACE DEST LISTS "tasks 1\n5 0 0 http://h/\n"),
                      CHECKPOINT_GOOD);
@@ -279,12 +301,34 @@ static void what_makes_no_sense_is_bad_though_its_digest_is_right(void **state)
     memset(dest + strlen(dest), 'd', PLACE_MAX);
     strcat(dest, "\n" LISTS "tasks 0\n");
     assert_int_equal(verdict_of(HEAD, dest), CHECKPOINT_BAD);
+    strcpy(dest, PLACE "dest-escaped ");
+    for (int i = 0; i < PLACE_MAX; i++)
+        strcat(dest, "\\n");
+    strcat(dest, "\n" LISTS "tasks 0\n");
+    assert_int_equal(verdict_of(HEAD, dest), CHECKPOINT_BAD);
+}
+
+/* One that was written before there were escapes. */
+static void a_backslash_of_an_earlier_checkpoint_is_one(void **state)
+{
+    struct checkpoint c;
+    const char *why;
+    struct buf b = buf_make(1 << 20);
+    (void)state;
+    buf_adds(&b, HEAD PLACE "dest exec:printf 'a\\n\\\\'\n" LISTS "tasks 0\n");
+    assert_int_equal(buf_addf(&b, "end %016" PRIx64 "\n", XXH3_64bits(b.data, b.len)), 0);
+    assert_int_equal(checkpoint_read(&c, b.data, b.len, &why), CHECKPOINT_GOOD);
+    assert_string_equal(c.dest, "exec:printf 'a\\n\\\\'");
+    checkpoint_free(&c);
+    buf_free(&b);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_written_comes_back),
+        cmocka_unit_test(any_dest_comes_back),
+        cmocka_unit_test(a_backslash_of_an_earlier_checkpoint_is_one),
         cmocka_unit_test(the_largest_numbers_and_a_whole_window_come_back),
         cmocka_unit_test(every_prefix_is_bad),
         cmocka_unit_test(no_flipped_bit_is_good),

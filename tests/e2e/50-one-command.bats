@@ -253,6 +253,58 @@ check_stopped() {
     grep -q 'the feeder was killed' log
 }
 
+# slow_uploader BYTES: its disk writes so many a second.
+slow_uploader() {
+    [[ $BIN != *san* ]] || skip "a preloaded library and the address sanitizer do not mix"
+    printf '#!/bin/sh\n[ "$1" = --list-options ] ||\n    export SLOW_STORE=%s LD_PRELOAD=%s\nexec %s "$@"\n' \
+        "$1" "$(realpath "$BIN/../shim/slow_store.so")" "$(realpath "$BIN")/uploader" > bin/uploader
+}
+
+# It has said its ledger, and ended.
+feeder_is_gone() { grep -Eq '([0-9]+) fed = \1 delivered' log && [ -z "$(parts feeder)" ]; }
+
+@test "an uploader that has its shard to finish on a slow disk is waited for, in words" {
+    surround
+    slow_uploader 150
+    make_list 1 10 > urls
+    start_sluice urls tar:out
+    ends 60 0
+    [ "$(find out -type f)" = out/shard-000000.tar ]
+    grep -q 'waiting for an uploader to finish' log
+}
+
+@test "two signals end that uploader at once: said, and the status is not 0" {
+    surround
+    slow_uploader 100
+    make_list 1 10 > urls
+    start_sluice urls tar:out
+    until_true 60 feeder_is_gone
+    kill -TERM $PID
+    until_true 20 grep -q 'waiting for an uploader to finish' log
+    kill -TERM $PID
+    ends 6 137
+    grep -q 'uploader.1 ended with status 137 after the last line' log
+    [ -e out/shard-000000.tar.part ]
+}
+
+@test "an uploader that fails after the feeder's end: said, and its status is the command's" {
+    surround
+    cat > bin/uploader <<SH
+#!/bin/sh
+[ "\$1" = --list-options ] && exec $(realpath "$BIN")/uploader "\$@"
+trap '' TERM
+$(realpath "$BIN")/uploader "\$@" && cat wait
+exit 5
+SH
+    mkfifo wait
+    make_list 10 10 > urls
+    start_sluice urls dir:out
+    until_true 20 feeder_is_gone
+    timeout 10 bash -c ': > wait'
+    ends 10 5
+    grep -q 'uploader.1 ended with status 5 after the last line' log
+}
+
 @test "a list from a terminal is refused in words; no stdin at all is fine" {
     surround
     make_list 5 10 > urls

@@ -55,11 +55,15 @@ struct input {
     int64_t check_offset;
 };
 
+/* A FIFO's writer is waited for by the loop, which hears signals, not in here: until one has come,
+ * poll(2) finds nothing to read, no end either. Other files are opened as ever. */
 static int open_list(const char *name)
 {
+    struct stat st;
     if (strcmp(name, "-") == 0)
         return STDIN_FILENO;
-    return open(name, O_RDONLY | O_CLOEXEC);
+    bool fifo = stat(name, &st) == 0 && S_ISFIFO(st.st_mode);
+    return open(name, O_RDONLY | O_CLOEXEC | (fifo ? O_NONBLOCK : 0));
 }
 
 static bool is_stream(const struct list *l)

@@ -29,7 +29,8 @@ struct input_line {
 
 /* `names`: `count` files, "-" for stdin; none: stdin. `classes`: NULL, or the files are manifests
  * and what failed with one of these classes is wanted, comma-separated, "" for any. All are opened
- * at once, so that a wrong name is heard before anything runs: ends the process in words. */
+ * at once, so that a wrong name is heard before anything runs: ends the process in words. A FIFO's
+ * writer is not waited for in here; until it comes there is nothing "now". */
 struct input *input_open(char *const *names, int count, const char *classes);
 void input_close(struct input *in);
 

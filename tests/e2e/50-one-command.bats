@@ -243,6 +243,40 @@ check_stopped() {
     done
 }
 
+@test "a FIFO without a writer as the list: TERM ends it, status 3" {
+    surround
+    mkfifo fifo
+    start_sluice -f 1 fifo dir:out
+    until_true 20 test -s args.feeder
+    kill -TERM $PID
+    ends 10 3
+    grep -q '0 fed = 0 delivered + 0 failed + 0 open' log
+}
+
+# A feeder that is never ready, as in a long replay; it hears TERM, or does not.
+unready_feeder() {
+    printf '#!/bin/sh\n[ "$1" = --list-options ] && exec %s "$@"\n%s\necho > %s\nexec tail -f %s\n' \
+        "$(realpath "$BIN")/feeder" "$1" "$T/started" "$T/urls" > bin/feeder
+}
+
+@test "a feeder that is not ready: the first signal waits for it, the second ends all" {
+    surround
+    make_list 10 10 > urls
+    local hears
+    for hears in : "trap '' TERM"; do
+        rm -f started
+        unready_feeder "$hears"
+        start_sluice -f 1 urls dir:out
+        until_true 20 test -e started
+        kill -TERM $PID
+        run ! until_true 1 ended $PID
+        kill -TERM $PID
+        ends 10 3
+        grep -q 'stopped before the feeder had handed anything out' log
+        [ -z "$(pgrep -f "tail -f $T/urls")" ]
+    done
+}
+
 @test "the feeder killed: it ends, not with 0, and takes the workers along" {
     surround
     make_list 20000 1000 '?wait=20' > urls

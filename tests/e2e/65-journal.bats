@@ -389,6 +389,21 @@ touched() {
     check_run urls j/manifest.jsonl
 }
 
+@test "a FIFO that has no writer yet: INT ends the feeder, status 3; then one comes, and goes on" {
+    start_origin
+    make_list 100 1000 > urls
+    mkfifo fifo
+    start_ready_feeder fifo
+    kill -INT "$FEEDER"
+    ends 10 3
+    start_ready_feeder fifo
+    timeout 10 cat urls > fifo 3>&- & PIDS+=($!)
+    start_uploader dir:out
+    start_fetcher
+    ends 20 0
+    check_run urls j/manifest.jsonl
+}
+
 @test "stdin as a file, begun behind its start: goes on where it was" {
     start_origin
     make_list 2000 1000 '?wait=20' > urls

@@ -410,6 +410,46 @@ static struct mark mark_after_two(const struct lists *l)
     return m;
 }
 
+/* A FIFO in a directory of its own, and the feeder's side of it. */
+static struct input *open_fifo(char dir[64], char path[80])
+{
+    char *names[] = {path};
+    strcpy(dir, "/tmp/sluice-test-input-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, 80, "%s/fifo", dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    return input_open(names, 1, NULL);
+}
+
+static void remove_fifo(struct input *in, const char *dir, const char *path)
+{
+    input_close(in);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+static void a_fifo_has_no_end_before_its_writer_has_come_and_gone(void **state)
+{
+    char dir[64], path[80];
+    struct input_line line;
+    (void)state;
+    for (int lines = 0; lines <= 1; lines++) {
+        struct input *in = open_fifo(dir, path);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(input_next(in, &line), 0);
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        assert_int_equal(input_next(in, &line), 0);
+        if (lines) {
+            assert_int_equal(write(fd, "http://h/\n", 10), 10);
+            assert_int_equal(input_next(in, &line), 1);
+            assert_int_equal(input_next(in, &line), 0);
+        }
+        close(fd);
+        assert_int_equal(input_next(in, &line), -1);
+        remove_fifo(in, dir, path);
+    }
+}
+
 static void a_file_that_has_changed_is_refused(void **state)
 {
     static const char words[] = "is not the list that the journal began with";
@@ -595,6 +635,7 @@ int main(void)
         cmocka_unit_test(a_list_that_ends_in_a_line_that_is_too_long_is_gone_on_from),
         cmocka_unit_test(what_is_too_long_is_said_to_be_unless_it_is_a_comment),
         cmocka_unit_test(a_stream_that_is_still_being_passed_over_keeps_its_place),
+        cmocka_unit_test(a_fifo_has_no_end_before_its_writer_has_come_and_gone),
         cmocka_unit_test(a_file_that_has_changed_is_refused),
         cmocka_unit_test(another_number_or_kind_of_lists_is_refused),
         cmocka_unit_test(another_stream_is_refused),

@@ -3,8 +3,8 @@
  *
  * A body is spooled until it is whole. Then any thread makes its facts, so that what fails there fails
  * alone. A group is appended by one thread to the shard that is open, which is kept (shard.h) before
- * the receipts go. So a killed uploader loses nothing that has a
- * receipt, and the next one goes on with its shard.
+ * the receipts go. So a killed uploader loses nothing that has a receipt, and the next one goes on with
+ * its shard.
  *
  * A key that comes again is known while the shard it is in is open, and is said to be there already;
  * of those in finished shards, and in other uploaders', nothing is known: it is stored once more, and

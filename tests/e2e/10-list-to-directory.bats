@@ -181,14 +181,14 @@ take_away() {
 
 @test "a consumer takes objects away, and directories that are empty: nothing fails, nothing is lost" {
     start_origin
-    make_list 2000 100 > urls
+    make_list 600 100 > urls
     mkdir out taken
     take_away 3>&- & local taker=$!
     PIDS+=($taker)
     start_uploader dir:out
     start_fetcher
     "$BIN/feeder" --at "$AT" --retry 0 urls > manifest
-    until_true 20 eval '[ "$(find taken -type f | wc -l)" -eq 2000 ]'
+    until_true 60 eval '[ "$(find taken -type f | wc -l)" -eq 600 ]'
     touch over
     wait $taker
     rmdir out

@@ -139,7 +139,7 @@ killed_all_the_time() {
     killer "$@" 2>/dev/null
     [ $KILLS -ge 3 ]
     until_true 60 dead "$FEEDER"
-    wait "$FEEDER"
+    wait "$FEEDER" || { tail -n 3 ledger; grep -m 3 '"failed"' manifest; return 1; }
     until_true 10 none_lives
     "$BIN/uploader" --at "$AT" --wait 0.2 "$@" tar:out && false # finishes what is left
     check_tar manifest

@@ -40,11 +40,12 @@ mixed_list() {
     mixed_list 490 > urls
     echo "$BASE/-/bytes/100/gone?status=404" >> urls
     start_uploader --warc-size 300k warc:warcs
+    local other=$UPLOADER
     start_uploader --warc-size 300k warc:warcs
     start_fetcher --compressed
     start_fetcher --compressed
     "$BIN/feeder" --at "$AT" --retry-delay 0.05 urls > manifest && false
-    wait "$UPLOADER"
+    wait "$UPLOADER" "$other" # neither has left a file open
     check_warcs
     [ "$(jq -r 'select(.status == "failed") | .class' manifest)" = http ]
     [ "$(grep -o 'response=[0-9]*' counts)" = "response=$(($(wc -l < urls) - 1))" ]

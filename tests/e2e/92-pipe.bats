@@ -225,7 +225,7 @@ END
     feed --retry 0 urls > manifest && false
     [ "$(jq -r .errormsg manifest | sort -u)" = 'the command took longer than --timeout (0.5 s)' ]
     touch reads
-    start_uploader --timeout 0.5 -j 2 "pipe:$T/store"
+    start_uploader --timeout 2 -j 2 "pipe:$T/store" # longer than Python takes to start, anywhere
     start_fetcher
     { make_list 100 1000; echo "$BASE/-/bytes/100000/hang"; } > urls
     feed urls > manifest

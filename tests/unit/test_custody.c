@@ -42,7 +42,7 @@ static void fail_as(struct stage *s, const char *class)
     struct member from = {.fetcher = true};
     struct msg_outcome o = {.d = ++s->d, .task = 1, .class = msg_text(class), .retry = true};
     if (s->task->state == TASK_WAITING)
-        window_wake(&s->window, INT64_MAX);
+        window_wake(&s->window, s->task->due_ms);
     assert_int_equal(s->task->state, TASK_READY);
     window_fly(&s->window, s->task, s->d);
     s->crew.failed(s->crew.arg, &from, &o);

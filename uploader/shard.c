@@ -15,6 +15,7 @@
 #include "lib/fault.h"
 #include "lib/say.h"
 #include "lib/sum.h"
+#include "uploader/file.h"
 
 enum { NOTE_MOST = 128, NOTE_PLACES = 2, NOTE_APART = 4096 };
 
@@ -144,22 +145,10 @@ void shard_leave(struct shard **s)
     errno = err;
 }
 
-/* Whether the file `fd` is the one called `name`: 1, 0, -1 where that can't be told. Its number of
- * links says nothing: a backup may have made one (cp -al). */
-static int is_called(int fd, int dir, const char *name)
-{
-    struct stat mine, there;
-    if (fstat(fd, &mine))
-        return -1;
-    if (fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW))
-        return errno == ENOENT ? 0 : -1;
-    return mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
-}
-
 /* The lock is ours; whether its name is still its own: another may have been quicker. */
 static bool lock(int fd, const char *name, int dir)
 {
-    return flock(fd, LOCK_EX | LOCK_NB) == 0 && is_called(fd, dir, name) == 1;
+    return flock(fd, LOCK_EX | LOCK_NB) == 0 && file_is_called(fd, dir, name) == 1;
 }
 
 /* 1 it is ours, 0 somebody else's, -1 errno. */
@@ -286,7 +275,7 @@ int shard_undo(struct shard *s)
 static int link_to(const struct shard *s, const char *name)
 {
     char part[SHARD_NAME];
-    int dir = s->all->dir, linked = is_called(s->fd, dir, name);
+    int dir = s->all->dir, linked = file_is_called(s->fd, dir, name);
     part_name(s, part);
     return linked < 0 || (!linked && linkat(dir, part, dir, name, 0)) ? -1 : 0;
 }
@@ -410,7 +399,7 @@ static int was_linked(const struct shard *s)
 {
     char name[SHARD_NAME];
     shard_name(s, name);
-    return is_called(s->fd, s->all->dir, name);
+    return file_is_called(s->fd, s->all->dir, name);
 }
 
 /* Goes, but for its other name; that must be durable before. -1: nothing went. */

@@ -13,6 +13,7 @@
 #include "lib/durable.h"
 #include "lib/fault.h"
 #include "lib/say.h"
+#include "uploader/file.h"
 
 static const char SUFFIX[] = ".open";
 enum { OPEN_NAME = SHARDS_NAME + sizeof SUFFIX };
@@ -23,24 +24,12 @@ static void open_name(const char *name, char out[OPEN_NAME])
     snprintf(out, OPEN_NAME, "%s%s", name, SUFFIX);
 }
 
-/* Whether the file `fd` is the one called `name`: 1, 0, -1 where that can't be told. Its number of
- * links says nothing: a backup may have made one (cp -al). */
-static int is_called(int fd, int dir, const char *name)
-{
-    struct stat mine, there;
-    if (fstat(fd, &mine))
-        return -1;
-    if (fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW))
-        return errno == ENOENT ? 0 : -1;
-    return mine.st_ino == there.st_ino && mine.st_dev == there.st_dev;
-}
-
 /* Locks it. -1 with EWOULDBLOCK: somebody else has, or had, and it has lost its name since. */
 static int take(int dir, int fd, const char *name)
 {
     if (flock(fd, LOCK_EX | LOCK_NB))
         return -1;
-    if (is_called(fd, dir, name) == 1)
+    if (file_is_called(fd, dir, name) == 1)
         return 0;
     errno = EWOULDBLOCK;
     return -1;
@@ -86,7 +75,7 @@ void shards_leave(int fd)
 /* Its last owner may have died after it was linked: then only the other name is to go. */
 static int put_name(const struct shards *s, int fd, const char *open, const char *name)
 {
-    int linked = FAULT_FAILS("uploader.shards.link") ? -1 : is_called(fd, s->dir, name);
+    int linked = FAULT_FAILS("uploader.shards.link") ? -1 : file_is_called(fd, s->dir, name);
     if (linked < 0 || (!linked && linkat(s->dir, open, s->dir, name, 0)))
         return -1;
     FAULT("uploader.shards.linked");
@@ -123,7 +112,7 @@ static void say_left(const struct shards *s, const char *name, int err)
 static void recover(const struct shards *s, int fd, const char *name)
 {
     struct stat st;
-    int linked = fstat(fd, &st) ? -1 : is_called(fd, s->dir, name);
+    int linked = fstat(fd, &st) ? -1 : file_is_called(fd, s->dir, name);
     int64_t whole = linked < 0 ? -1 : linked ? st.st_size : s->whole(fd, name);
     if (whole < 0 || (whole && whole < st.st_size && ftruncate(fd, whole))) {
         say_left(s, name, errno);

@@ -64,8 +64,8 @@ static const struct opt_program program = {
 /* A name that no failure has would quietly select nothing. */
 static void check_classes(const char *names)
 {
-    static const char known[] = ",input,http,dns,connect,tls,timeout,cut,redirect,refused,too-large,"
-                                "encoding,store,lost,transfer,";
+    static const char known[] = ",input,http,dns,connect,tls,timeout,cut,paused,redirect,refused,"
+                                "too-large,encoding,store,lost,transfer,";
     char name[32];
     for (const char *c = names; *c; c += strspn(c, ",")) {
         size_t len = strcspn(c, ",");

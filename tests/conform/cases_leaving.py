@@ -92,7 +92,7 @@ def over_and_silence(stage: Stage) -> None:
     stage.has_read(fetcher)
     stage.silent = True
     stage.say(over="all is settled")
-    stage.ends(0, seconds=3)
+    stage.ends(0)
     stage.is_absent(half)
 
 

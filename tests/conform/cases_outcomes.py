@@ -11,7 +11,7 @@ ANOTHER_RUN = "A worker that hears\nanother run drops everything of the old one"
       "order")
 def sent_again_until_covered(stage: Stage) -> None:
     """What is not covered comes again, after 3 beats and not before, in order; then no more."""
-    stage.feeder.lease_ms = 2000
+    stage.feeder.lease_ms = 4000
     stage.start()
     fetcher = stage.fetcher()
     stage.feeder.most_done = 0

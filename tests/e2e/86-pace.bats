@@ -11,10 +11,19 @@ start_workers() {
     start_fetcher -j "${2:-500}"
 }
 
+# As start_workers, and all have started.
+start_ready_workers() {
+    start_workers
+    until_true 30 sockets_at_least 4
+}
+
 # feed RULE [OPTION...]: a whole run of ./urls, with all ends in order.
 feed() {
     run -0 bash -c "'$BIN/feeder' --at '$AT' --pace ${*@Q} urls 2>&1 > manifest"
 }
+
+# fetched_by PID COUNT: so many lines of the manifest, whose last one may be half there.
+fetched_by() { [ "$(grep -c "\"fetcher\":\"[^\"]*:$1\"" manifest)" -ge "$2" ]; }
 
 stat_of() { curl -s "$BASE/-/stats" | jq ".$1"; }
 requests_at_least() { [ "$(stat_of requests)" -ge "$1" ]; }
@@ -36,7 +45,8 @@ all_in_flight() { grep -q " $1 in flight" feeder.log; }
 
 @test "semaphore:7: never more than seven at the origin, and seven where there are seven" {
     start_origin
-    make_list 300 1000 '?wait=20' > urls
+    # The first seven are at the origin long enough to be there together.
+    make_list 300 1000 '?wait=20' | sed '1,7s/wait=20/wait=1000/' > urls
     start_workers
     feed semaphore:7
     [ "$(stat_of peak_active)" -eq 7 ]
@@ -46,12 +56,15 @@ all_in_flight() { grep -q " $1 in flight" feeder.log; }
 
 @test "pool:7: four slots for one fetcher and three for the other, none for who comes later" {
     start_origin
-    make_list 400 1000 '?wait=20' > urls
-    start_workers
-    "$BIN/feeder" -v --at "$AT" --pace pool:7 urls > manifest 2> feeder.log 3>&- & local feeder=$!
+    endless_list 1000 "?wait=20&$PAD"
+    start_ready_workers # slots are dealt half a second after the first fetcher has come
+    "$BIN/feeder" -v --at "$AT" --window 50 --pace pool:7 list > manifest 2> feeder.log 3>&- &
+    local feeder=$!
     PIDS+=($feeder)
-    until_true 10 lines_at_least 50 manifest
+    until_true 30 lines_at_least 50 manifest
     start_fetcher -j 500
+    until_true 30 grep -q "$FETCHER has no slot" feeder.log
+    touch enough
     wait $feeder
     [ "$(stat_of peak_active)" -eq 7 ]
     [ "$(jq -r .fetcher manifest | sort -u | wc -l)" -eq 2 ]
@@ -63,14 +76,16 @@ all_in_flight() { grep -q " $1 in flight" feeder.log; }
 
 @test "pool:6: the slots of a killed fetcher go to the one that takes its place" {
     start_origin
-    make_list 600 1000 '?wait=20' > urls
+    endless_list 1000 "?wait=20&$PAD"
     start_workers
-    "$BIN/feeder" --at "$AT" --lease 1 --pace pool:6 urls > manifest 2> feeder.log 3>&- &
+    "$BIN/feeder" --at "$AT" --lease 1 --window 50 --pace pool:6 list > manifest 2> feeder.log 3>&- &
     local feeder=$!
     PIDS+=($feeder)
-    until_true 10 lines_at_least 50 manifest
+    until_true 30 lines_at_least 50 manifest
     kill -9 "$FIRST" "$FETCHER" # all
     start_fetcher
+    until_true 60 fetched_by "$FETCHER" 300
+    touch enough
     wait $feeder
     [ "$(jq -r .fetcher manifest | grep -c ":$FETCHER\$")" -ge 300 ]
     check_run urls manifest
@@ -78,12 +93,12 @@ all_in_flight() { grep -q " $1 in flight" feeder.log; }
 
 @test "batch:10 waits for its slowest: five slow ones in five batches take five times as long" {
     start_origin
-    # The first of each ten takes 400 ms.
-    make_list 50 1000 | awk 'NR % 10 == 1 { $0 = $0 "?wait=400" } { print }' > urls
+    # The first of each ten takes a second.
+    make_list 50 1000 | awk 'NR % 10 == 1 { $0 = $0 "?wait=1000" } { print }' > urls
     start_workers
     local began=${EPOCHREALTIME/./}
     feed batch:10
-    [ $(((${EPOCHREALTIME/./} - began) / 1000)) -ge 2000 ]
+    [ $(((${EPOCHREALTIME/./} - began) / 1000)) -ge 5000 ]
     [ "$(stat_of peak_active)" -le 10 ]
     [[ $output == *"at most 10 in flight"* ]]
     check_run urls manifest
@@ -95,7 +110,7 @@ all_in_flight() { grep -q " $1 in flight" feeder.log; }
     start_workers
     began=${EPOCHREALTIME/./}
     feed queue
-    [ $(((${EPOCHREALTIME/./} - began) / 1000)) -lt 1900 ]
+    [ $(((${EPOCHREALTIME/./} - began) / 1000)) -lt 4800 ]
 }
 
 @test "a batch's retries belong to it, and a failure for good ends its part" {
@@ -118,7 +133,7 @@ all_in_flight() { grep -q " $1 in flight" feeder.log; }
     [ $(((${EPOCHREALTIME/./} - began) / 1000)) -ge 950 ] # 49 pauses
     check_run urls manifest
     # It limits the rate, not what is in flight: slow answers pile up.
-    make_list 50 1000 '?wait=600' > urls
+    make_list 50 1000 '?wait=3000' > urls
     start_workers
     feed sleep:5ms
     [ "$(stat_of peak_active)" -ge 40 ]
@@ -126,7 +141,7 @@ all_in_flight() { grep -q " $1 in flight" feeder.log; }
 
 @test "unbounded: nothing before the list has ended, then all of it at once, and a warning" {
     start_origin
-    make_list 20000 100 '?wait=1000' > all
+    make_list 20000 100 '?wait=20000' > all
     mkfifo list
     start_workers null:
     "$BIN/feeder" --at "$AT" --window 10 --stats 0.2 --pace unbounded < list > manifest \
@@ -141,9 +156,9 @@ all_in_flight() { grep -q " $1 in flight" feeder.log; }
     tail -n +15001 all >&9
     exec 9>&-
     # Far beyond --window, and what the fetchers have room for.
-    until_true 10 all_in_flight 20000
+    until_true 18 all_in_flight 20000
     kill -INT $feeder # all is in flight, so all of it is waited for; once more: now
-    until_true 5 grep -q 'finishing' feeder.log
+    until_true 20 grep -q 'finishing' feeder.log
     kill -INT $feeder
     local status=0
     wait $feeder || status=$?
@@ -155,10 +170,10 @@ all_in_flight() { grep -q " $1 in flight" feeder.log; }
 @test "unbounded: fetchers that hold a long list say so: nothing is lost within many leases" {
     start_origin
     make_list 30000 100 > urls
-    sed -i '1,1000s/$/?wait=300/' urls
+    sed -i '1,1000s/$/?wait=600/' urls # six seconds, and no fetcher is held up for a whole lease
     start_uploader null:
     start_fetcher -j 50; start_fetcher -j 50
-    run -0 bash -c "'$BIN/feeder' -v --at '$AT' --lease 0.5 --pace unbounded urls 2>&1 > manifest"
+    run -0 bash -c "'$BIN/feeder' -v --at '$AT' --lease 1 --pace unbounded urls 2>&1 > manifest"
     [[ $output != *"handing it out again"* ]]
     [ "$(stat_of requests)" -eq 30000 ]
 }
@@ -172,7 +187,8 @@ end_at_once() {
 journalled() {
     local status=0 round
     start_origin
-    make_list 3000 1000 '?wait=40' > urls
+    # The last line takes long, so that the run is not over before the last kill.
+    make_list 3000 1000 '?wait=40' | sed '$s/wait=40/wait=3000/' > urls
     start_workers dir:out 50
     for round in 1 2; do
         "$BIN/feeder" --at "$AT" --lease 1 --journal j --pace "$1" urls 2>> feeder.log 3>&- &
@@ -198,7 +214,7 @@ journalled() {
 @test "a run may go on with another word, and a smaller window" {
     start_origin
     make_list 5000 100 '?wait=50' > urls
-    start_workers
+    start_workers dir:out 50 # so that it takes seconds
     "$BIN/feeder" --at "$AT" --lease 1 --journal j --pace unbounded urls 2> feeder.log 3>&- &
     local feeder=$!
     PIDS+=($feeder)

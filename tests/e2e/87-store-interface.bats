@@ -81,15 +81,19 @@ manifest_of() { jq -c "select(.url | contains(\"$1\"))" manifest; }
     start_origin
     start_rude
     start_uploader --join dir:plain
-    make_list 200 100 > urls
-    "$BIN/feeder" --at "$AT" -v urls > manifest 2> ledger 3>&- &
+    endless_list 100 "?$PAD"
+    "$BIN/feeder" --at "$AT" -v --window 200 list > manifest 2> ledger 3>&- &
     local feeder=$!
     PIDS+=("$feeder")
-    both_joined() { [ "$(grep -c 'uploader .* joined' ledger)" -eq 2 ]; }
-    until_true 10 both_joined
+    until_true 30 have_joined 2 ledger
+    read -rt 0.5 <> <(:) || : # both have heard of the run: fetchers are told of such alone
     start_fetcher
+    both_have_some() { [ -n "$(ls out/facts 2>/dev/null)" ] && [ -n "$(find plain -type f)" ]; }
+    until_true 30 lines_at_least 200 manifest
+    until_true 30 both_have_some
+    touch enough
     wait $feeder
-    [ "$(jq -r .url manifest | sort -u | wc -l)" -eq 200 ]
+    diff <(sort urls) <(jq -r .url manifest | sort)
     for f in out/facts/*; do grep -q '^head [1-9]' "$f"; done
     [ "$(find plain -type f | wc -l)" -gt 0 ]
 }

@@ -3,9 +3,13 @@
 bats_require_minimum_version 1.5.0
 load helpers
 
+# An uploader gives its last shard its name when it has heard that the run is over, as the feeder has.
+all_have_names() { [ -z "$(find out -name '*.part*')" ]; }
+
 # check_tar MANIFEST: SHARDS, SAMPLES and OBJECTS are how many there are.
 check_tar() {
     local counts
+    until_true 20 all_have_names
     counts=$("$BATS_TEST_DIRNAME/../tar/check" out "$1")
     read -r SHARDS SAMPLES OBJECTS <<< "$counts"
     [ "$(jq -r .url "$1" | sort | uniq -d | wc -l)" -eq 0 ]
@@ -107,13 +111,14 @@ run_feeder() { "$BIN/feeder" --at "$AT" --retry-delay 0.05 "$@" urls > manifest 
     run_feeder
     [ "$(jq -s 'map(select(.existing)) | length' manifest)" -eq 10 ]
     [ "$(jq -r '.place + .sha256' manifest | sort | uniq -c | awk '$1 == 2' | wc -l)" -eq 10 ]
+    until_true 20 all_have_names
     "$BATS_TEST_DIRNAME/../tar/check" out manifest | grep -x '1 10 20'
 }
 
-# killer: kills the uploaders with -9 every PAUSE_S seconds and starts others, eight times at most,
-# while the feeder FEEDER lives.
+# killer: kills the uploaders with -9 every PAUSE_S seconds and starts others, six times at most, while
+# the feeder FEEDER lives: a line that is lost eight times has failed.
 killer() {
-    for _ in 1 2 3 4 5 6 7 8; do
+    for _ in 1 2 3 4 5 6; do
         read -rt "${PAUSE_S:-1}" <> <(:) || :
         kill -0 "$FEEDER" || return 0
         KILLS=$((KILLS + 1))
@@ -138,9 +143,9 @@ killed_all_the_time() {
     KILLS=0
     killer "$@" 2>/dev/null
     [ $KILLS -ge 3 ]
-    until_true 60 dead "$FEEDER"
+    until_true 120 dead "$FEEDER"
     wait "$FEEDER" || { tail -n 3 ledger; grep -m 3 '"failed"' manifest; return 1; }
-    until_true 10 none_lives
+    until_true 30 none_lives
     "$BIN/uploader" --at "$AT" --wait 0.2 "$@" tar:out && false # finishes what is left
     check_tar manifest
     [ "$OBJECTS" -eq 500 ]
@@ -168,10 +173,11 @@ none_lives() { kill "$UPLOADER" "$SECOND" 2>/dev/null; ! pgrep -f "uploader --at
     "$BIN/feeder" --at "$AT" <(cat urls; exec sleep 20 3>&-) > first 2> ledger 3>&- &
     FEEDER=$!
     PIDS+=("$FEEDER")
-    until_true 10 lines_at_least 100 first
+    until_true 15 lines_at_least 100 first
     kill -9 "$UPLOADER"
     kill -9 "$FEEDER"
-    wait "$FEEDER" || : # or the address is still its
+    wait "$UPLOADER" || : # or the shard is still its
+    wait "$FEEDER" || : # or the address is
     head -c 700 /dev/urandom >> out/shard-000000.tar.part # torn
     start_uploader tar:out
     { cat urls; make_list 1 5; } > more && mv more urls
@@ -189,6 +195,7 @@ none_lives() { kill "$UPLOADER" "$SECOND" 2>/dev/null; ! pgrep -f "uploader --at
     make_list 10 1000 > urls
     run_feeder
     kill -9 "$UPLOADER"
+    wait "$UPLOADER" || : # or the shard is still its
     cp -al out backup
     "$BIN/uploader" --at "$AT-2" --wait 0.1 tar:out 2> said && false
     check_tar manifest
@@ -202,7 +209,7 @@ none_lives() { kill "$UPLOADER" "$SECOND" 2>/dev/null; ! pgrep -f "uploader --at
     unshare -m sh -c 'mount -t tmpfs -o size=1m none out && echo > ready && exec sleep 100' 3>&- &
     HOLDER=$!
     PIDS+=("$HOLDER")
-    until_true 5 test -s ready
+    until_true 30 test -s ready
     in_disk "$BIN/uploader" --at "$AT" --min-free 0 --shard-count 20 tar:out 2>> uploader.log 3>&- &
     PIDS+=($!)
     start_fetcher -j 5
@@ -214,7 +221,7 @@ none_lives() { kill "$UPLOADER" "$SECOND" 2>/dev/null; ! pgrep -f "uploader --at
     in_disk mount -o remount,size=20m out
     until_true 30 lines_at_least 100 manifest
     wait "$FEEDER"
-    until_true 10 finished_in_there
+    until_true 30 finished_in_there
     in_disk cp -r out kept
     rmdir out && mv kept out
     check_tar manifest
@@ -248,9 +255,9 @@ finished_in_there() { [ -z "$(in_disk find out -name '*.part')" ]; }
         2>> uploader.log 3>&- &
     PIDS+=($!)
     start_fetcher
-    make_list 500 1000 > urls
+    make_list 550 1000 > urls # three groups at least, and the shard's end
     run_feeder
-    until_true 10 test -e out/shard-000000.tar
+    until_true 30 test -e out/shard-000000.tar
     check_tar manifest
     [ "$(grep -c fdatasync calls)" -ge 4 ]
     [ "$(grep -c fdatasync calls)" -le 600 ]

@@ -44,7 +44,10 @@ mixed_list() {
     start_uploader --warc-size 300k warc:warcs
     start_fetcher --compressed
     start_fetcher --compressed
-    "$BIN/feeder" --at "$AT" --retry-delay 0.05 urls > manifest && false
+    # Nothing before all four are there: who comes when all is over would wait for another run.
+    # shellcheck disable=SC2094 # the feeder writes, the list's side looks
+    "$BIN/feeder" --at "$AT" -v --retry-delay 0.05 \
+        <(until_true 60 have_joined 4 ledger 3>&-; exec cat urls 3>&-) > manifest 2> ledger && false
     wait "$UPLOADER" "$other" # neither has left a file open
     check_warcs
     [ "$(jq -r 'select(.status == "failed") | .class' manifest)" = http ]
@@ -90,9 +93,9 @@ mixed_list() {
         --at "$AT" --fsync warc:warcs 2>> uploader.log 3>&- &
     PIDS+=($!)
     start_fetcher
-    make_list 500 1000 > urls
+    make_list 550 1000 > urls # three groups at least, and the file's end
     "$BIN/feeder" --at "$AT" urls > manifest
-    until_true 10 eval '! ls warcs | grep -q open'
+    until_true 30 eval '! ls warcs | grep -q open'
     check_warcs
     [ "$(grep -c 'fdatasync' calls)" -ge 4 ]
     [ "$(grep -c 'fdatasync' calls)" -le 600 ]
@@ -164,7 +167,7 @@ head_of() {
         killed=$((killed + 1))
     done
     wait "$feeder"
-    until_true 10 all_ended
+    until_true 30 all_ended
     echo "# killed $killed" >&3
     [ $killed -ge 2 ]
     check_warcs
@@ -249,7 +252,7 @@ all_ended() {
     unshare -m sh -c 'mount -t tmpfs -o size=2m none warcs && echo > ready && exec sleep 100' 3>&- &
     local holder=$!
     PIDS+=("$holder")
-    until_true 5 test -s ready
+    until_true 30 test -s ready
     # shellcheck disable=SC2016 # for the shell in there
     in_disk() { nsenter -t "$holder" -m sh -c 'cd "$0" && exec "$@"' "$T" "$@"; }
     in_disk "$BIN/uploader" --at "$AT" --min-free 0 warc:warcs 2>> uploader.log 3>&- &
@@ -258,13 +261,13 @@ all_ended() {
     "$BIN/feeder" --at "$AT" --lease 1 urls > manifest 2> ledger 3>&- & local feeder=$!
     PIDS+=("$feeder")
     until_true 20 grep -q 'waiting for room' uploader.log
+    until_true 20 lines_at_least 20 manifest
     sleep 1.5 # longer than the lease
     [ "$(wc -l < manifest)" -lt 150 ]
-    [ "$(wc -l < manifest)" -ge 20 ]
     in_disk mount -o remount,size=20m warcs
     wait "$feeder"
-    until_true 10 grep -q 'has room again' uploader.log
-    until_true 10 eval '! in_disk ls warcs | grep -q open'
+    until_true 30 grep -q 'has room again' uploader.log
+    until_true 30 eval '! in_disk ls warcs | grep -q open'
     in_disk cp -r warcs kept
     rmdir warcs && mv kept warcs
     check_warcs

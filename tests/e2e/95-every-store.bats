@@ -86,7 +86,7 @@ check_store() {
 deliver() {
     start_feeder
     ended_well
-    until_true 20 dead "$UPLOADER"
+    until_true 60 dead "$UPLOADER"
     check_store "$1"
     [ "$(jq -s 'map(.tries) | max' manifest)" -eq 1 ]
 }
@@ -109,7 +109,7 @@ into() {
 
 killed_into() {
     local killed=0
-    begin "$1" "\&wait=$((20000 / COUNT + 1))" # 8 at a time: some three seconds
+    begin "$1" "\&wait=$((40000 / COUNT + 1))" # 8 at a time: five seconds, whatever is held when
     start_feeder --lease 1
     until_true 30 test -s manifest
     while [ $killed -lt "$KILLS" ]; do
@@ -123,7 +123,7 @@ killed_into() {
     [ $killed -ge 2 ]
     ended_well
     kill "$UPLOADER" 2>/dev/null || : # it may have come when all was over
-    until_true 20 dead "$UPLOADER"
+    until_true 60 dead "$UPLOADER"
     # What killed ones leave, the next to start clears away, or finishes.
     [ "${PROGRAM[0]}" != "$BIN/uploader" ] ||
         run -4 "$BIN/uploader" --at "$AT" --wait 0.1 "${OPTIONS[@]}" "$DEST"
@@ -172,7 +172,7 @@ nginx_read() { got_by_curl "$NGINX/o" dav/o; }
 put_store() {
     "$BATS_TEST_DIRNAME/../put/serve" "$T/put" > put.port 2> put.log 3>&- &
     PIDS+=($!)
-    until_true 10 test -s put.port
+    until_true 60 test -s put.port
     PUT=http://127.0.0.1:$(cut -d' ' -f2 put.port)
     DEST=$PUT/o/{key}
 }

@@ -23,7 +23,7 @@ on_disk() {
 feed() {
     local status=0
     start_fetcher -j 8
-    timeout 60 "$BIN/feeder" --at "$AT" --retry-delay 0.05 --retry 1 urls > manifest \
+    timeout 120 "$BIN/feeder" --at "$AT" --retry-delay 0.05 --retry 1 urls > manifest \
         2> feeder.log 3>&- || status=$?
     [ "$status" -eq "$1" ] || { cat feeder.log uploader.log; return 1; }
 }
@@ -82,7 +82,7 @@ feed() {
         3>&- &
     local holder=$!
     PIDS+=("$holder")
-    until_true 5 test -s ready
+    until_true 30 test -s ready
     # shellcheck disable=SC2016
     in_disk() { nsenter -t "$holder" -m sh -c 'cd "$0" && exec "$@"' "$T" "$@"; }
     in_disk "$(realpath "$ROOT")/scripts/examples/uploader.py" --at "$AT" dir:disk \
@@ -92,7 +92,7 @@ feed() {
     "$BIN/feeder" --at "$AT" urls > manifest 2> feeder.log 3>&- &
     local feeder=$!
     PIDS+=("$feeder")
-    until_true 20 lines_at_least 3 manifest
+    until_true 60 lines_at_least 3 manifest
     read -rt 1 <> <(:) || :
     [ "$(wc -l < manifest)" -lt 20 ]
     in_disk mount -o remount,size=20m disk

@@ -70,13 +70,15 @@ make_list() {
 }
 
 # endless_list BYTES [QUERY]: `list` goes on until there is a file `enough`, so that no run of it is
-# over before what is to happen in its midst; what was given out of it is in urls.
+# over before what is to happen in its midst; what was given out of it is in urls. BYTES may be an
+# expression with i, the line's number.
 endless_list() {
     mkfifo list
     (
         i=0
         while [ ! -e enough ]; do
-            url="$BASE/-/bytes/$1/$((++i))${2:-}"
+            i=$((i + 1))
+            url="$BASE/-/bytes/$(($1))/$i${2:-}"
             echo "$url" 2>/dev/null || break
             echo "$url" >&4
         done
@@ -88,13 +90,18 @@ endless_list() {
 # shellcheck disable=SC2034 # for the tests
 PAD=pad=$(printf 'x%.0s' {1..600})
 
-# have_joined COUNT LOG: so many workers have, as a feeder with -v says.
-have_joined() { [ "$(grep -cE '(fetcher|uploader) .* joined$' "$2")" -ge "$1" ]; }
-
 # sockets_at_least COUNT: a fetcher that has started has one beside AT, an uploader has two.
 sockets_at_least() { [ "$(find "$T" -maxdepth 1 -type s | wc -l)" -ge "$1" ]; }
 
 lines_at_least() { [ "$(wc -l < "$2")" -ge "$1" ]; }
+
+# all_joined COUNT [LOG]: the feeder (-v) has heard so many workers. One that is started late would
+# miss a short run, and wait for another.
+all_joined() { [ "$(grep -cE '(fetcher|uploader) .* joined$' "${2:-feeder.log}")" -ge "$1" ]; }
+
+# has_worked PID [COUNT]: a worker has so many lines of the manifest, or one; the last line may be
+# half there.
+has_worked() { [ "$(grep -c "er\":\"[^\"]*:$1\"" manifest)" -ge "${2:-1}" ]; }
 
 # Every line of LIST once in MANIFEST, and each delivered object byte-equal to the origin's.
 check_run() {

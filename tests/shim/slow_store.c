@@ -2,6 +2,7 @@
  * SLOW_STORE=BYTES   each write into a regular file takes as long as so many a second allow;
  * SLOW_DISK=BYTES    the same, and of all threads one at a time, as on one disk;
  * SLOW_RENAME=S      what is renamed gets its name so many seconds later;
+ * RENAME_AFTER=FILE  and not before this file is there;
  * NO_TMPFILE=1       the file system has no O_TMPFILE. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -64,6 +65,8 @@ int renameat(int from_dir, const char *from, int to_dir, const char *to)
     if (!real)
         *(void **)&real = dlsym(RTLD_NEXT, "renameat");
     wait_s(number("SLOW_RENAME"));
+    for (const char *file = getenv("RENAME_AFTER"); file && access(file, F_OK);)
+        wait_s(0.01);
     return real(from_dir, from, to_dir, to);
 }
 

@@ -6,7 +6,7 @@ load helpers
 start_hostile() {
     "$BATS_TEST_DIRNAME/hostile-origin" > hostile.port 2> hostile.log 3>&- &
     PIDS+=($!)
-    until_true 10 test -s hostile.port
+    until_true 30 test -s hostile.port
     BASE=http://127.0.0.1:$(cat hostile.port)
 }
 

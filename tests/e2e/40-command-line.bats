@@ -40,7 +40,7 @@ load helpers
 
 @test "a second feeder on the same address is refused" {
     "$BIN/feeder" --at "$AT" --ready-fd 4 <(exec sleep 60 3>&-) > /dev/null 4> ready 3>&- & PIDS+=($!)
-    until_true 5 test -s ready
+    until_true 20 test -s ready
     run -5 "$BIN/feeder" --at "$AT" /dev/null
     [[ $output == *"another feeder"* ]]
 }

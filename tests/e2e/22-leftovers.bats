@@ -17,13 +17,14 @@ shimmed_uploader() {
 
 @test "what a killed uploader has left in the store is gone when the last one ends" {
     start_origin
-    make_list 200 100 '?wait=20' > urls
+    endless_list 100 '?wait=20'
     start_uploader dir:out
-    start_fetcher -j 5
-    "$BIN/feeder" --at "$AT" urls > manifest 2> feeder.log 3>&- & local feeder=$!
+    start_fetcher -j 50
+    "$BIN/feeder" --at "$AT" --window 100 list > manifest 2> feeder.log 3>&- & local feeder=$!
     PIDS+=($feeder)
-    until_true 10 lines_at_least 20 manifest
+    until_true 30 lines_at_least 20 manifest
     echo torn > out/.sluice-0123456789abcdef-r5
+    touch enough
     wait $feeder
     wait "$UPLOADER"
     check_run urls manifest
@@ -48,11 +49,11 @@ shimmed_uploader() {
     make_list 1 100 > urls
     about_to() { [ -n "$(find out -name '.sluice-*-r*')" ]; }
     for run in 1 2; do
-        shimmed_uploader SLOW_RENAME=0.5 --overwrite
+        shimmed_uploader RENAME_AFTER="$T/gone" --overwrite
         start_fetcher
         "$BIN/feeder" --at "$AT" --retry 0 urls > manifest 2> feeder.log 3>&- & local feeder=$!
         PIDS+=($feeder)
-        [ $run -eq 1 ] || { until_true 10 about_to; rm -rf out/*; }
+        [ $run -eq 1 ] || { until_true 30 about_to; rm -rf out/*; touch gone; }
         wait $feeder
         check_run urls manifest
     done
@@ -60,17 +61,21 @@ shimmed_uploader() {
 
 @test "without O_TMPFILE: uploaders come and are killed, nothing fails and nothing is left" {
     start_origin
-    make_list 3000 1000 > urls
-    shimmed_uploader NO_TMPFILE=1
+    endless_list 1000
+    shimmed_uploader NO_TMPFILE=1; local first=$!
     shimmed_uploader NO_TMPFILE=1; local victim=$!
     start_fetcher
-    "$BIN/feeder" --at "$AT" --lease 1 --retry 0 urls > manifest 2> feeder.log 3>&- &
+    "$BIN/feeder" --at "$AT" --lease 1 --retry 0 --window 1000 list > manifest 2> feeder.log 3>&- &
     local feeder=$!
     PIDS+=($feeder)
-    until_true 20 lines_at_least 500 manifest
+    until_true 30 lines_at_least 500 manifest
+    until_true 30 has_worked "$victim"
     kill -9 "$victim"
+    come_and_go
+    until_true 30 has_worked "$first"
+    touch enough
     while kill -0 $feeder 2>/dev/null; do come_and_go; done
     wait $feeder
-    wait "${PIDS[1]}"
+    wait "$first"
     check_run urls manifest
 }

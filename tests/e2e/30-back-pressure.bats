@@ -15,7 +15,7 @@ count_written() {
     PIDS+=($!)
     "$BIN/feeder" --at "$AT" --window 500 < list > manifest 2> feeder.log 3>&- & local feeder=$!
     PIDS+=($feeder)
-    until_true 15 grep -q 'waiting for an uploader' feeder.log
+    until_true 30 grep -q 'waiting for an uploader' feeder.log
     [ "$(count_written)" -lt 10000 ]
     grep -q 'waiting for a fetcher' feeder.log
     kill -INT $feeder
@@ -38,14 +38,16 @@ own() { awk '/RssAnon|RssFile/ {kb += $2} END {print kb}' "/proc/$1/status"; }
     mkfifo list
     (i=0; while echo "$BASE/-/bytes/4096/$((++i))" 2>/dev/null; do echo $i > written; done) > list 3>&- &
     PIDS+=($!)
-    SLOW_STORE=1000000 LD_PRELOAD=$BIN/../shim/slow_store.so \
+    # (SLOW_DISK: what the machine is late is made up for)
+    SLOW_DISK=1000000 LD_PRELOAD=$BIN/../shim/slow_store.so \
         start_uploader -j 1 --buffer 2M dir:out
     start_fetcher; local first=$FETCHER
     start_fetcher
     "$BIN/feeder" --at "$AT" --window 2000 --stats 0 < list > manifest 2> feeder.log 3>&- &
     local feeder=$! pid
     PIDS+=($feeder)
-    until_true 20 lines_at_least 800 manifest
+    until_true 60 lines_at_least 800 manifest
+    for pid in $first $FETCHER; do until_true 30 has_worked "$pid"; done # each has its memory
     local lines read began=$EPOCHREALTIME before=() after=()
     lines=$(wc -l < manifest)
     for pid in $feeder $first $FETCHER; do before+=("$(peak "$pid")"); done

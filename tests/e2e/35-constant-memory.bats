@@ -4,26 +4,42 @@
 bats_require_minimum_version 1.5.0
 load helpers
 
-# For a second nobody stores: every queue fills up to its bound.
+# Whether the origin has been asked for nothing since the last call.
+no_requests() {
+    local before=${REQUESTS:-}
+    read -rt 0.5 <> <(:) || :
+    REQUESTS=$(curl -s "$BASE/-/stats" | jq .requests)
+    [ "$before" = "$REQUESTS" ]
+}
+
+# For a while nobody stores, and `held` ends: every queue fills up to its bound.
 fill_queues() {
     kill -STOP "$UPLOADER"
-    read -rt 1 <> <(:) || :
+    : > held
+    REQUESTS=
+    until_true 60 no_requests
     kill -CONT "$UPLOADER"
 }
 
 # run_to_end LIST DEST [FETCHER OPTION...]: PEAKS are the peak RSS in kB of feeder, two fetchers
-# and uploader, with all queues full once.
+# and uploader, with all queues full once: most of the list comes after `held`, which has no lines
+# and ends when all have joined, so that the run is not over before.
 run_to_end() {
     local list=$1 dest=$2 pid rss names=(feeder fetcher fetcher uploader) pids=() peaks=(0 0 0 0) i
     shift 2
+    head -n 3000 "$list" > begin
+    tail -n +3001 "$list" > rest
+    rm -f held
+    mkfifo held
     start_uploader "$dest"
     start_fetcher "$@"
     pids=("$FETCHER")
     start_fetcher "$@"
-    "$BIN/feeder" --at "$AT" "$list" > manifest 2> feeder.log 3>&- & FEEDER=$!
+    "$BIN/feeder" -v --at "$AT" begin held rest > manifest 2> feeder.log 3>&- & FEEDER=$!
     pids=("$FEEDER" "${pids[@]}" "$FETCHER" "$UPLOADER")
     PIDS+=("$FEEDER")
-    until_true 30 lines_at_least 3000 manifest
+    until_true 60 lines_at_least 3000 manifest
+    until_true 30 all_joined 3
     fill_queues
     while kill -0 "$FEEDER" 2>/dev/null; do
         for i in "${!pids[@]}"; do

@@ -29,9 +29,6 @@ conforms() {
 # By whom the manifest's objects were stored: a pid a line.
 uploaders() { jq -r '.uploader | split(":")[1]' manifest | sort -u; }
 
-# stored_by PID [COUNT]: so many, or one. The manifest's last line may be half there.
-stored_by() { [ "$(grep -c "\"uploader\":\"[^\"]*:$1\"" manifest)" -ge "${2:-1}" ]; }
-
 @test "our uploader keeps the protocol, over ipc and tcp" {
     conforms "$BIN/uploader --at {at} dir:{dir}"
     conforms --tcp "$BIN/uploader"
@@ -91,7 +88,7 @@ stored_by() { [ "$(grep -c "\"uploader\":\"[^\"]*:$1\"" manifest)" -ge "${2:-1}"
     local fetcher=$FETCHER
     start_fetcher
     # Nothing before all three are there: who comes when all is over would wait for another run.
-    start_feeder -v <(until_true 60 have_joined 3 feeder.log 3>&-; exec cat urls 3>&-)
+    start_feeder -v <(until_true 60 all_joined 3 3>&-; exec cat urls 3>&-)
     wait "$FEEDER"
     wait "$EXAMPLE_PID"
     wait "$FETCHER"
@@ -116,11 +113,11 @@ stored_by() { [ "$(grep -c "\"uploader\":\"[^\"]*:$1\"" manifest)" -ge "${2:-1}"
     start_feeder --lease 1 list
     for _ in 1 2 3; do
         start_example dir:out
-        until_true 30 stored_by "$EXAMPLE_PID" 300
+        until_true 30 has_worked "$EXAMPLE_PID" 300
         kill -9 "$EXAMPLE_PID"
     done
     start_example dir:out
-    until_true 30 stored_by "$EXAMPLE_PID" 300
+    until_true 30 has_worked "$EXAMPLE_PID" 300
     touch enough
     wait "$FEEDER"
     wait "$EXAMPLE_PID"
@@ -156,7 +153,7 @@ swap() {
     start_feeder list
     until_true 20 lines_at_least 300 manifest
     $2
-    until_true 20 stored_by "$NOW"
+    until_true 20 has_worked "$NOW"
     kill -TERM "$old"
     wait "$old"
     touch enough
@@ -188,7 +185,7 @@ example() { start_example dir:out; NOW=$EXAMPLE_PID; }
     run -2 "$EXAMPLE" --at "$AT" dir:other
     [[ $output == *"this run stores into dir:out, not dir:other"* ]]
     start_example --join dir:other
-    until_true 20 stored_by "$EXAMPLE_PID"
+    until_true 20 has_worked "$EXAMPLE_PID"
     kill -TERM "$UPLOADER"
     wait "$UPLOADER"
     touch enough

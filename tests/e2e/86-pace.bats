@@ -22,9 +22,6 @@ feed() {
     run -0 bash -c "'$BIN/feeder' --at '$AT' --pace ${*@Q} urls 2>&1 > manifest"
 }
 
-# fetched_by PID COUNT: so many lines of the manifest, whose last one may be half there.
-fetched_by() { [ "$(grep -c "\"fetcher\":\"[^\"]*:$1\"" manifest)" -ge "$2" ]; }
-
 stat_of() { curl -s "$BASE/-/stats" | jq ".$1"; }
 requests_at_least() { [ "$(stat_of requests)" -ge "$1" ]; }
 lines_at_least() { [ -e "$2" ] && [ "$(wc -l < "$2")" -ge "$1" ]; }
@@ -84,7 +81,7 @@ all_in_flight() { grep -q " $1 in flight" feeder.log; }
     until_true 30 lines_at_least 50 manifest
     kill -9 "$FIRST" "$FETCHER" # all
     start_fetcher
-    until_true 60 fetched_by "$FETCHER" 300
+    until_true 60 has_worked "$FETCHER" 300
     touch enough
     wait $feeder
     [ "$(jq -r .fetcher manifest | grep -c ":$FETCHER\$")" -ge 300 ]

@@ -85,7 +85,7 @@ manifest_of() { jq -c "select(.url | contains(\"$1\"))" manifest; }
     "$BIN/feeder" --at "$AT" -v --window 200 list > manifest 2> ledger 3>&- &
     local feeder=$!
     PIDS+=("$feeder")
-    until_true 30 have_joined 2 ledger
+    until_true 30 all_joined 2 ledger
     read -rt 0.5 <> <(:) || : # both have heard of the run: fetchers are told of such alone
     start_fetcher
     both_have_some() { [ -n "$(ls out/facts 2>/dev/null)" ] && [ -n "$(find plain -type f)" ]; }

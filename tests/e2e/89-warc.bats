@@ -47,7 +47,7 @@ mixed_list() {
     # Nothing before all four are there: who comes when all is over would wait for another run.
     # shellcheck disable=SC2094 # the feeder writes, the list's side looks
     "$BIN/feeder" --at "$AT" -v --retry-delay 0.05 \
-        <(until_true 60 have_joined 4 ledger 3>&-; exec cat urls 3>&-) > manifest 2> ledger && false
+        <(until_true 60 all_joined 4 ledger 3>&-; exec cat urls 3>&-) > manifest 2> ledger && false
     wait "$UPLOADER" "$other" # neither has left a file open
     check_warcs
     [ "$(jq -r 'select(.status == "failed") | .class' manifest)" = http ]

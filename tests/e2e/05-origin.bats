@@ -213,6 +213,20 @@ elapsed_ms() {
     stat_is active 0
 }
 
+@test "until holds the answer back until there is a file" {
+    local target="/-/bytes/10?until=$PWD/there"
+    get "$target" 3>&- & local request=$!
+    stat_is active 1
+    sleep 0.5
+    stat_is active 1
+    touch there
+    wait $request
+    body_is /-/bytes/10
+    get "$target"
+    body_is /-/bytes/10
+    stat_is active 0
+}
+
 @test "stall stops in the body and keeps the connection" {
     run get "/-/bytes/200000?stall=100000" -m 3 # time for what comes before
     [ "$status" -eq 28 ]
@@ -325,7 +339,7 @@ elapsed_ms() {
 
 @test "a value that cannot be is refused, an unknown name is not" {
     local option
-    for option in wait=x rate=0 status=99 chunked=2 stall=-1 times= to= \
+    for option in wait=x rate=0 status=99 chunked=2 stall=-1 times= to= until= \
                   length=9223372036854775808; do
         get "/-/bytes/10?$option"
         head_says "HTTP/1.1 400 Bad Request"

@@ -10,6 +10,7 @@
 
 #include "buffer.h"
 #include "coder.h"
+#include "rude.h"
 
 /* What happens where the body is cut. */
 enum answer_cut {
@@ -29,6 +30,7 @@ enum answer_stage {
 struct answer {
     enum answer_stage stage;
     int64_t wait_ms;          /* before the first byte */
+    char until[RUDE_UNTIL_BYTES + 1]; /* nor before there is this file; empty: none */
     int64_t flood_bytes;      /* of header lines still to come */
     struct source source;     /* owned */
     struct coder *coder;      /* owned; NULL: send the source as it is */

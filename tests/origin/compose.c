@@ -218,6 +218,8 @@ static void compose_generated(struct job *job, int64_t count)
         return;
     }
     job->answer->wait_ms = rude.wait_ms.n;
+    if (rude.until.len > 0)
+        memcpy(job->answer->until, rude.until.at, rude.until.len); /* zeros behind it */
     job->answer->rate_bytes_per_s = rude.rate_bytes_per_s.n;
     job->answer->flood_bytes = rude.headers_bytes.n;
     job->answer->close = rude.close.given;

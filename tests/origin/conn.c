@@ -16,6 +16,7 @@ enum {
     STEPS_PER_RUN = 32,       /* then it is the others' turn: at most 2 MiB of body */
     SENDFILE_BYTES = 1 << 20,
     RESET_POLL_MS = 5,
+    UNTIL_POLL_MS = 20,
 };
 
 enum state {
@@ -74,12 +75,18 @@ static void begin_sending(struct conn *conn, int64_t now_ms)
     conn->news = answer_fill(&conn->answer, conn->out, now_ms);
 }
 
+/* Whether there is the file that the answer waits for. */
+static bool may_begin(const struct conn *conn)
+{
+    return conn->answer.until[0] == '\0' || access(conn->answer.until, F_OK) == 0;
+}
+
 static void begin_answer(struct conn *conn, const struct request *request, int64_t now_ms)
 {
     compose_answer(conn->site, request, &conn->answer, conn->out);
     conn->due_ms = now_ms + conn->answer.wait_ms;
     conn->state = DELAYED;
-    if (conn->answer.wait_ms == 0)
+    if (conn->answer.wait_ms == 0 && may_begin(conn))
         begin_sending(conn, now_ms);
     if (conn->answer.watching)
         return;
@@ -157,6 +164,10 @@ static enum step wait_for_due(struct conn *conn, int64_t now_ms)
         return STEP_OVER;
     if (now_ms < conn->due_ms)
         return STEP_WAIT;
+    if (!may_begin(conn)) {
+        conn->due_ms = now_ms + UNTIL_POLL_MS;
+        return STEP_WAIT;
+    }
     begin_sending(conn, now_ms);
     return STEP_ON;
 }

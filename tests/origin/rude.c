@@ -69,6 +69,10 @@ static int read_option(struct span name, struct span value, struct rude *rude)
         rude->to = value;
         return value.len > 0 ? 0 : -1;
     }
+    if (span_is(name, "until")) {
+        rude->until = value;
+        return value.len > 0 && value.len <= RUDE_UNTIL_BYTES ? 0 : -1;
+    }
     for (size_t i = 0; i < ENTRIES; i++) {
         if (span_is(name, entries[i].name))
             return read_value(&entries[i], value, option_of(rude, &entries[i]));

@@ -14,6 +14,9 @@ struct rude_option {
     int64_t n;
 };
 
+/* The longest value of until. */
+#define RUDE_UNTIL_BYTES 200
+
 /* As the value of stall, reset and truncate: before the first byte of the answer. */
 #define RUDE_AT_HEAD (-1)
 
@@ -38,6 +41,7 @@ struct rude {
     struct rude_option close;
     struct rude_option endless;
     struct span to;              /* still percent-coded, borrowed; at NULL: absent */
+    struct span until;           /* as sent, borrowed; at NULL: absent */
 };
 
 /* Read the options in `query` (without '?'), 0 for all is well.

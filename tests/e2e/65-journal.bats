@@ -3,6 +3,13 @@ bats_require_minimum_version 1.5.0
 load helpers
 load journal
 
+# list_until COUNT DONE BYTES [QUERY]: COUNT lines, of which those after the first DONE are answered once
+# there is a file `enough`: so no feeder of it has ended by itself when it is to be killed.
+list_until() {
+    make_list "$2" "$3" "?${4:-}"
+    seq -f "$BASE/-/bytes/$3/%.0f?until=enough${4:+&$4}" $(($2 + 1)) "$1"
+}
+
 # killed_after LINES: waits until the manifest has so many, then kills the feeder.
 killed_after() {
     until_true 30 lines_at_least "$1" j/manifest.jsonl
@@ -11,13 +18,14 @@ killed_after() {
 
 @test "the feeder killed in mid-run: the same command goes on, and nothing is fetched twice" {
     start_origin
-    make_list 1500 2000 '?wait=40' > urls
+    list_until 1500 1000 2000 wait=40 > urls
     start_uploader dir:out
     start_fetcher -j 15
     start_fetcher -j 15
     start_feeder urls; killed_after 300
     start_feeder urls; killed_after 600
     start_feeder urls; killed_after 900
+    touch enough
     start_feeder urls
     ends 40 0
     check_run urls j/manifest.jsonl
@@ -29,7 +37,8 @@ killed_after() {
 
 @test "answers slower than the claims, bodies of many chunks, two uploaders: fetched once" {
     start_origin
-    { make_list 60 100000 '?wait=2000'; make_list 90 100001 '?rate=60000'; } > urls
+    { make_list 60 100000 '?wait=2000'; make_list 80 100001 '?rate=60000'
+      make_list 10 100002 '?until=enough'; } > urls
     start_uploader dir:out
     start_uploader dir:out
     start_fetcher -j 60 --chunk-size 16k
@@ -39,6 +48,7 @@ killed_after() {
     start_feeder urls
     until_true 30 requested 100
     kill_feeder
+    touch enough
     start_feeder urls
     ends 60 0
     check_run urls j/manifest.jsonl
@@ -48,7 +58,7 @@ killed_after() {
 
 @test "feeder and workers killed, all started anew: every line once" {
     start_origin
-    make_list 4000 1000 '?wait=20' > urls
+    list_until 4000 2000 1000 wait=20 > urls
     for round in 1 2; do
         start_fetcher -j 50
         start_feeder urls
@@ -57,6 +67,7 @@ killed_after() {
         kill -9 "$FEEDER" "$FETCHER" "$UPLOADER"
         wait "$FEEDER" "$FETCHER" "$UPLOADER" || :
     done
+    touch enough
     start_feeder urls
     start_uploader dir:out
     start_fetcher -j 50
@@ -67,7 +78,7 @@ killed_after() {
 
 @test "killed again at once, each time it is started: every line once" {
     start_origin
-    make_list 2500 1000 '?wait=50' > urls
+    list_until 2500 1500 1000 wait=50 > urls
     start_uploader dir:out
     start_fetcher -j 50
     start_feeder --window 200 urls; killed_after 200
@@ -79,6 +90,7 @@ killed_after() {
     # With a smaller window it does not read at once what the last one had.
     start_feeder --window 20 urls; killed_after 750
     start_feeder urls; killed_after 1000
+    touch enough
     start_feeder --window 50 urls
     ends 30 0
     check_run urls j/manifest.jsonl
@@ -86,10 +98,11 @@ killed_after() {
 
 @test "a run goes on into its own DEST only" {
     start_origin
-    make_list 500 1000 '?wait=20' > urls
+    list_until 500 300 1000 wait=20 > urls
     start_uploader dir:out; local mine=$UPLOADER
     start_fetcher -j 10
     start_feeder urls; killed_after 1
+    touch enough
     kill -9 "$mine"
     start_uploader dir:other
     start_feeder urls
@@ -106,10 +119,11 @@ killed_after() {
 @test "a DEST with a line feed: a killed run goes on as the same run, and into that DEST only" {
     local dest=$'dir:out\nside\\n' run_line
     start_origin
-    make_list 500 1000 '?wait=20' > urls
+    list_until 500 300 1000 wait=20 > urls
     start_uploader "$dest"; local mine=$UPLOADER
     start_fetcher -j 10
     start_feeder urls; killed_after 1
+    touch enough
     run_line=$(grep '^run ' j/checkpoint)
     kill -9 "$mine"
     start_uploader dir:other
@@ -127,14 +141,19 @@ killed_after() {
 
 @test "INT and TERM: drained, status 3, and the same command finishes" {
     start_origin
-    make_list 2000 1000 '?wait=40' > urls
+    # Neither signal finds the run over: each is waited for by lines of its own.
+    { make_list 700 1000 '?wait=40'; make_list 600 1001 '?until=INT&wait=40'
+      make_list 700 1002 '?until=TERM&wait=40'; } > urls
     local signal
     for signal in INT TERM; do
         start_uploader dir:out
         start_fetcher -j 20
+        : > feeder.log
         start_feeder urls
         until_true 30 lines_at_least $(($(lines j/manifest.jsonl) + 300)) j/manifest.jsonl
         kill -$signal "$FEEDER"
+        until_true 10 grep -q 'again: now' feeder.log
+        touch $signal
         ends 10 3
         tail -n 1 feeder.log | grep -Eq '[0-9]+ fed = [0-9]+ delivered \+ 0 failed \+ [1-9][0-9]* open'
         workers_end 0
@@ -151,16 +170,17 @@ killed_after() {
 
 @test "INT twice: at once, status 3, and the same command finishes with workers that stayed" {
     start_origin
-    make_list 400 1000 '?wait=5000&times=1' > urls
+    make_list 400 1000 '?until=enough' > urls
     start_uploader --stay dir:out
     start_fetcher --stay -j 400
     start_feeder urls
     until_true 20 requested 50
     kill -INT "$FEEDER"
-    until_true 5 grep -q 'again: now' feeder.log
+    until_true 10 grep -q 'again: now' feeder.log
     kill -INT "$FEEDER"
-    ends 5 3
+    ends 10 3
     start_feeder urls
+    touch enough
     ends 30 0
     check_run urls j/manifest.jsonl
 }
@@ -176,8 +196,9 @@ killed_after() {
     sha256sum j/* > before
     start_uploader dir:out
     start_fetcher
+    until_true 10 workers_listen 2 # for the feeder is not there for long
     local began=$EPOCHREALTIME
-    start_feeder urls
+    start_feeder --lease 3 urls
     ends 10 0
     local ms=$(((${EPOCHREALTIME/./} - ${began/./}) / 1000))
     echo "# ended after $ms ms" >&3
@@ -191,7 +212,7 @@ killed_after() {
 
 @test "2,000,000 lines: going on reads what is left, not what is done" {
     start_origin
-    { seq -f '# a line that is only there to be long, number %.0f' 2000000; make_list 1500 10 '?wait=40'; } > urls
+    { seq -f '# a line that is only there to be long, number %.0f' 2000000; list_until 1500 1000 10 wait=40; } > urls
     start_uploader null:
     start_fetcher -j 20
     start_feeder --window 200 urls
@@ -205,6 +226,7 @@ killed_after() {
     echo "# ready after $ms ms and $bytes bytes of the list's $(stat -c %s urls)" >&3
     [ "$bytes" -lt 2000000 ]
     [ $ms -lt 3000 ]
+    touch enough
     ends 30 0
     [ "$(jq -r .url j/manifest.jsonl | sort -u | wc -l)" -eq 1500 ]
     [ "$(lines j/manifest.jsonl)" -eq 1500 ]
@@ -226,7 +248,8 @@ killed_after() {
     refused 'is a directory' .
 
     start_ready_feeder --at "ipc://$T/another" urls
-    until_true 10 checkpoint_is_quiet
+    until_true 20 checkpoint_has_list 1
+    until_true 20 checkpoint_is_quiet
     refused 'another feeder is using' urls
     kill_feeder
 
@@ -291,7 +314,7 @@ touched() {
 
 @test "a list from a pipe goes on with the same stream, and with no other" {
     start_origin
-    make_list 2000 1000 '?wait=40' > urls
+    list_until 2000 900 1000 wait=40 > urls
     start_uploader dir:out
     start_fetcher -j 50
     start_feeder --window 200 < <(cat urls)
@@ -299,10 +322,12 @@ touched() {
     until_true 10 checkpoint_beyond 10000
     kill_feeder
     start_feeder --window 200 < <(cat urls); killed_after 900
+    # No outcome is on its way to those that refuse.
     JUDGED_LATE=1 refused 'not the stream' < <(sed 's,/7?,/7777?,' urls)
     JUDGED_LATE=1 refused 'not the stream' < <(head -n 100 urls)
     JUDGED_LATE=1 refused 'not the stream' < /dev/null
     refused 'not the list' urls
+    touch enough
     start_feeder --window 200 < <(cat urls)
     ends 30 0
     check_run urls j/manifest.jsonl
@@ -311,18 +336,19 @@ touched() {
 
 @test "a stream that had been read to its end is judged too, beside the run" {
     start_origin
-    make_list 100 1000 '?wait=400' > urls
+    list_until 100 50 1000 wait=400 > urls
     sed 's,/7?,/8?,' urls > other
     start_uploader dir:out
     start_fetcher -j 10
     start_feeder < <(cat urls)
-    until_true 20 lines_at_least 10 j/manifest.jsonl
+    until_true 20 lines_at_least 50 j/manifest.jsonl # and no outcome is on its way
     until_true 10 checkpoint_beyond 1000
     kill_feeder
     JUDGED_LATE=1 refused 'not the stream' < <(cat other)
     JUDGED_LATE=1 refused 'not the stream' < <(head -n 99 urls)
     JUDGED_LATE=1 refused 'not the stream' < <(cat urls urls)
     JUDGED_LATE=1 refused 'not the stream' < /dev/null
+    touch enough
     start_feeder < <(cat urls)
     ends 20 0
     check_run urls j/manifest.jsonl
@@ -333,7 +359,9 @@ touched() {
 @test "two streams and a file, killed in each: every line once" {
     start_origin
     local i part
-    for i in 1 2 3; do make_list 200 $((1000 + i)) '?wait=40' > part$i; done
+    for i in 1 2 3; do
+        { make_list 100 $((1000 + i)) '?wait=40'; make_list 100 $((1010 + i)) "?wait=40&until=killed$i"; } > part$i
+    done
     cat part? > urls
     mkfifo one
     start_uploader dir:out
@@ -342,6 +370,7 @@ touched() {
         cat part1 > one & PIDS+=($!)
         start_feeder --window 50 one part2 - < <(cat part3)
         killed_after $part
+        touch killed$((part / 200 + 1))
     done
     cat part1 > one & PIDS+=($!)
     start_feeder --window 50 one part2 - < <(cat part3)
@@ -351,28 +380,30 @@ touched() {
 
 @test "after the end of a pipe the feeder sleeps" {
     start_origin
-    make_list 10 100 '?wait=2500' > urls
+    make_list 10 100 '?until=enough' > urls
     start_uploader dir:out
     start_fetcher -j 10
     start_feeder < <(cat urls; exec sleep 0.5)
     until_true 10 requested 10
-    until_true 5 checkpoint_has_list 1
+    until_true 20 checkpoint_has_list 1
     local before after
     before=$(awk '{ print $14 + $15 }' "/proc/$FEEDER/stat")
     read -rt 1 <> <(:) || :
     after=$(awk '{ print $14 + $15 }' "/proc/$FEEDER/stat")
     [ $((after - before)) -lt 30 ]
+    touch enough
     ends 10 0
 }
 
 @test "a stream that is late: INT before it comes, status 3, and nothing is lost" {
     start_origin
-    make_list 2000 1000 '?wait=40' > urls
+    list_until 2000 1000 1000 wait=40 > urls
     start_uploader dir:out
     start_fetcher -j 50
     start_feeder --window 200 < <(cat urls)
     until_true 20 lines_at_least 500 j/manifest.jsonl
     kill_feeder
+    touch enough
     mkfifo late
     exec {late}<> late
     start_ready_feeder --window 200 < late
@@ -406,7 +437,7 @@ touched() {
 
 @test "stdin as a file, begun behind its start: goes on where it was" {
     start_origin
-    make_list 2000 1000 '?wait=20' > urls
+    list_until 2000 1000 1000 wait=20 > urls
     { echo 'a line that is the shell'\''s'; cat urls; } > file
     start_uploader dir:out
     start_fetcher -j 20
@@ -415,6 +446,7 @@ touched() {
     until_true 20 lines_at_least 200 j/manifest.jsonl
     until_true 10 checkpoint_beyond 5000
     kill_feeder
+    touch enough
     from_file
     ends 20 0
     check_run urls j/manifest.jsonl
@@ -432,14 +464,17 @@ flip() {
 # a checkpoint of long before the manifest's end.
 killed_journal() {
     start_origin
-    { make_list 300 1000 '?wait=100&times=1'; make_list 30 10 '?status=404'; } > urls
+    { make_list 100 1000 '?wait=100&times=1'; make_list 100 1001 '?until=seen&wait=100&times=1'
+      make_list 100 1002 '?until=killed'; make_list 30 10 '?status=404'; } > urls
     start_uploader --stay dir:out
     start_fetcher --stay -j 10
     start_feeder --window 60 urls
     until_true 20 lines_at_least 50 j/manifest.jsonl
     until_true 10 checkpoint_beyond 1
     cp j/checkpoint early
+    touch seen
     killed_after $(($(lines j/manifest.jsonl) + 60))
+    touch killed
     cp -r j kept
     mv early kept/
 }
@@ -448,7 +483,7 @@ killed_journal() {
 goes_on() {
     local status=0
     rm -f j/early
-    timeout 30 "$BIN/feeder" --at "$AT" --lease 1 --journal j urls > /dev/null 2> one.log 3>&- || status=$?
+    timeout 60 "$BIN/feeder" --at "$AT" --lease 1 --journal j urls > /dev/null 2> one.log 3>&- || status=$?
     echo "# $1: status $status$(sed -n '1s/^[^:]*: /, /p' one.log | cut -c 1-100)" >&3
     if [ $status -eq 5 ]; then
         [ -s one.log ]
@@ -555,15 +590,18 @@ again() { rm -rf j; cp -r kept j; }
 
 @test "--retry-failed goes on too, and --class with it" {
     start_origin
-    make_list 300 10 '?status=500&times=1' > urls
+    touch enough
+    list_until 300 200 10 'status=500&times=1' > urls
     start_uploader --stay dir:out
     start_fetcher --stay -j 5
     start_feeder --retry 0 urls
     ends 30 1
     mv j first
+    rm enough
     start_feeder --window 20 --retry-failed first --class http
     until_true 20 lines_at_least 50 j/manifest.jsonl
     kill_feeder
+    touch enough
     start_feeder --window 20 --retry-failed first --class http
     ends 30 0
     check_run urls j/manifest.jsonl
@@ -576,10 +614,15 @@ again() { rm -rf j; cp -r kept j; }
             "\"key\":\"7a/7a2ce16d4cd13c3a7bd2f3b8ffdb20e7\",\"size_download\":1}\n", i, base, i
         printf "{\"id\":%d,\"url\":\"%s/-/bytes/9/a\",\"status\":\"failed\",\"class\":\"http\"}\n", i, base
     }' > earlier
+    : > ready
+    timeout 60 "$BIN/feeder" --at "$AT" --lease 2 --retry-failed earlier --ready-fd 4 \
+        > manifest 2> feeder.log 3>&- 4> ready & FEEDER=$!
+    PIDS+=("$FEEDER")
+    until_true 10 test -s ready # it listens, and reads
     start_uploader --wait 1 dir:out
     start_fetcher --wait 1
-    run -0 timeout 60 "$BIN/feeder" --at "$AT" --lease 2 --retry-failed earlier
-    [[ $output == *"1 fed = 1 delivered"* ]]
+    ends 60 0
+    grep -q '1 fed = 1 delivered' feeder.log
 }
 
 @test "bad uses of --retry-failed and --class: status 2" {
@@ -597,10 +640,15 @@ again() { rm -rf j; cp -r kept j; }
 
 @test "--joblog: nine columns, the header once, one line for each settled" {
     start_origin
-    { make_list 1500 1000 '?wait=20'; make_list 9 10 '?status=404'; echo nothing; } > urls
+    { list_until 1500 300 1000 wait=20; make_list 9 10 '?status=404'; echo nothing; } > urls
     start_uploader dir:out
     start_fetcher -j 20
-    start_feeder --joblog log urls; killed_after 300
+    start_feeder --joblog log urls
+    # Killed when all that is in the manifest is in the log too, which is written later.
+    until_true 30 lines_at_least 301 j/manifest.jsonl
+    until_true 10 lines_at_least 302 log
+    kill_feeder
+    touch enough
     truncate -s -3 log
     start_feeder --joblog log urls
     ends 30 1
@@ -621,13 +669,15 @@ again() { rm -rf j; cp -r kept j; }
 @test "sluice --journal: INT, and the same command finishes" {
     local sluice=$BATS_TEST_DIRNAME/../../scripts/sluice status=0
     start_origin
-    make_list 2000 1000 '?wait=20' > urls
+    list_until 2000 1000 1000 wait=20 > urls
     export XDG_RUNTIME_DIR=$T SLUICE_BIN=$BIN
     setsid env --default-signal=INT "$sluice" -f 2 -j 10 --lease 1 --allow-net loopback --journal j urls dir:out \
         > stdout 2> log < /dev/null 3>&- & local pid=$!
     PIDS+=($pid)
     until_true 30 lines_at_least 500 j/manifest.jsonl
     kill -INT $pid
+    until_true 10 grep -q 'again: now' log
+    touch enough
     wait $pid || status=$?
     [ $status -eq 3 ]
     run -0 timeout 40 "$sluice" -f 2 --lease 1 --allow-net loopback --journal j urls dir:out 3>&-

@@ -34,11 +34,14 @@ workers_end() {
     local pid status
     for pid in "$FETCHER" "$UPLOADER"; do
         status=0
-        until_true 10 ended "$pid"
+        until_true 20 ended "$pid"
         wait "$pid" || status=$?
         [ $status -eq "$1" ]
     done
 }
+
+# workers_listen COUNT: so many live.
+workers_listen() { [ "$(find . -maxdepth 1 -name 'feeder-inbox-*' | wc -l)" -eq "$1" ]; }
 
 requests() { curl -s "$BASE/-/stats" | jq .requests; }
 requested() { [ "$(requests)" -ge "$1" ]; }
@@ -79,7 +82,7 @@ refused() {
     local words=$1 before
     shift
     before=$(journal_sums)
-    run -5 timeout 10 "$BIN/feeder" --at "$AT" --lease 1 --journal j "$@" 3>&-
+    run -5 timeout 20 "$BIN/feeder" --at "$AT" --lease 1 --journal j "$@" 3>&-
     # shellcheck disable=SC2154 # of bats' run
     [[ $output == *"$words"* ]] || { echo "not in: $output" >&2; return 1; }
     diff <(echo "$before") <(journal_sums)
@@ -91,5 +94,5 @@ checkpoint_is_quiet() {
     was=$(sha256sum j/checkpoint)
     read -rt 1.2 <> <(:) || :
     now=$(sha256sum j/checkpoint)
-    [ "$was" = "$now" ]
+    [ "$was" = "$now" ] && [ ! -e j/checkpoint.tmp ]
 }

@@ -85,6 +85,9 @@ ends() {
     done
 }
 
+joined() { [ "$(grep -c "$1 joined" feeder.log)" -ge "$2" ]; }
+has_delivered() { grep -q "\"fetcher\":\"[^\"]*:$1\"" manifest; }
+
 all_delivered() {
     check_run urls manifest
     [ "$(jq -r .status manifest | sort -u)" = delivered ]
@@ -97,7 +100,13 @@ all_delivered() {
     uploader_there
     fetcher_on f1; local f1=$FETCHER
     fetcher_on f2
-    feeder_there urls
+    mkfifo list
+    feeder_there list
+    # Given out once all are there, so that each has its share.
+    until_true 30 joined "fetcher [^ ]*:$f1" 1
+    until_true 30 joined "fetcher [^ ]*:$FETCHER" 1
+    until_true 30 joined "uploader [^ ]*:$UPLOADER" 1
+    cat urls > list
     ends 90 $FEEDER $f1 $FETCHER $UPLOADER
     all_delivered
     [ "$(jq -r .fetcher manifest | sort -u | wc -l)" -eq 2 ]
@@ -113,10 +122,12 @@ all_delivered() {
     fetcher_on f2 -j 20; local f2=$FETCHER
     feeder_there --window 1000 list
     until_true 40 lines_at_least 800 manifest
+    until_true 40 has_delivered $f1
+    until_true 40 has_delivered $f2
     fetcher_on f3 -j 20
-    until_true 40 grep -q "\"fetcher\":\"[^\"]*:$FETCHER\"" manifest
+    until_true 40 has_delivered $FETCHER
     kill -TERM $f1
-    ends 10 $f1
+    ends 30 $f1
     touch enough
     ends 90 $FEEDER $f2 $FETCHER $UPLOADER
     all_delivered
@@ -143,16 +154,14 @@ all_delivered() {
 }
 
 gone() { [ "$(grep -c "$1 .*taken as gone" feeder.log)" -ge "$2" ]; }
-joined() { [ "$(grep -c "$1 joined" feeder.log)" -ge "$2" ]; }
-
 # cut_off MACHINE PID ROLE: longer than the lease, by its own interface and then by the switch.
 cut_off() {
     local round=1 where seen
     for where in "$NET-$1 eth0" "$NET-net $1"; do
         ip -n ${where% *} link set ${where#* } down
-        until_true 10 gone "$3 [^ ]*:$2" $round
+        until_true 40 gone "$3 [^ ]*:$2" $round
         seen=$(wc -l < manifest)
-        [ "$3" = uploader ] || until_true 10 lines_at_least $((seen + 300)) manifest
+        [ "$3" = uploader ] || until_true 40 lines_at_least $((seen + 300)) manifest
         ip -n ${where% *} link set ${where#* } up
         until_true 40 joined "$3 [^ ]*:$2" $((round + 1))
         seen=$(wc -l < manifest)
@@ -169,6 +178,7 @@ cut_off() {
     fetcher_on f2 -j 10
     feeder_there --lease 1 --window 1000 list
     until_true 40 lines_at_least 500 manifest
+    until_true 40 has_delivered $FETCHER # so it is there
     cut_off f2 $FETCHER fetcher
     touch enough
     ends 90 $FEEDER $f1 $FETCHER $UPLOADER

@@ -9,10 +9,10 @@ small_disk() {
     mkdir out
     start_origin
     make_list 150 30000 '?wait=20' > urls
-    unshare -m sh -c 'mount -t tmpfs -o size=2m none out && echo > ready && exec sleep 100' 3>&- &
+    unshare -m sh -c 'mount -t tmpfs -o size=2m none out && echo > ready && exec sleep 600' 3>&- &
     HOLDER=$!
     PIDS+=("$HOLDER")
-    until_true 5 test -s ready
+    until_true 20 test -s ready
     in_disk "$BIN/uploader" --at "$AT" "$@" dir:out 2>> uploader.log 3>&- &
     PIDS+=($!)
     start_fetcher -j 5

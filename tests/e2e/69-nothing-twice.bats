@@ -29,13 +29,14 @@ nothing_twice() {
     start_uploader dir:out
     start_fetcher -j 2 --chunk-size 16k
     start_feeder --lease 0.4 urls
-    until_true 60 lines_at_least 6 manifest
+    until_true 120 lines_at_least 6 manifest
     nothing_twice 6
 }
 
 @test "all are stopped for several leases, again and again" {
     start_origin
-    make_list 300 20000 '?wait=100' > urls
+    # Whatever the clock says, the run is not over before they have been stopped.
+    { make_list 200 20000 '?wait=100'; make_list 100 20001 '?wait=100&until=enough'; } > urls
     start_uploader dir:out
     start_fetcher -j 5
     start_fetcher -j 5
@@ -47,6 +48,7 @@ nothing_twice() {
         sleep 2
         kill -CONT "${pids[@]}"
     done
+    touch enough
     until_true 60 lines_at_least 300 manifest
     nothing_twice 300
 }
@@ -77,15 +79,17 @@ more_than() { [ "$(requests)" -gt "$1" ]; }
 @test "a killed feeder: the first new task is out within 6 beats; nothing is fetched again" {
     local lines=${RECOVERY_LINES:-60000} lease=${RECOVERY_LEASE:-4} before began ms
     start_origin
-    make_list "$lines" 100 > urls
+    # The run is not over when its feeder is killed.
+    { make_list $((lines * 2 / 3)) 100; make_list $((lines - lines * 2 / 3)) 101 '?until=enough'; } > urls
     start_uploader null:
     start_fetcher
     start_fetcher
     start_feeder --lease "$lease" --journal j urls
     until_true 300 lines_at_least $((lines / 2)) j/manifest.jsonl
     kill -9 "$FEEDER"
+    touch enough
     wait "$FEEDER" || :
-    until_true 10 is_idle # the workers end what they have
+    until_true 60 is_idle # the workers end what they have
     before=$(requests)
     began=${EPOCHREALTIME/[.,]/}
     start_feeder --lease "$lease" --journal j urls

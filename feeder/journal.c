@@ -139,10 +139,9 @@ static void shorten(int fd, uint64_t *bytes, const char *path)
         *bytes = (uint64_t)st.st_size;
 }
 
+/* All of them, though --window may have been larger then: no more are read until they are fewer. */
 static void restore_tasks(struct window *w, const struct checkpoint *c)
 {
-    if (c->task_count > w->most)
-        w->most = (unsigned)c->task_count; /* --window was larger then */
     for (size_t i = 0; i < c->task_count; i++) {
         const struct unsettled *u = &c->tasks[i];
         if (!u->url)

@@ -14,7 +14,6 @@ void window_open(struct window *w, unsigned most)
 
 struct task *window_add(struct window *w, uint64_t id, const char *url, size_t url_len)
 {
-    assert(w->size < w->most);
     struct task *t = calloc(1, sizeof *t + url_len + 1);
     if (!t)
         return NULL;
@@ -31,7 +30,7 @@ struct task *window_add(struct window *w, uint64_t id, const char *url, size_t u
 /* Out of the state it is in, into none. */
 static void leave(struct window *w, struct task *t)
 {
-    assert(w->waiting + w->in_flight <= w->size && w->size <= w->most);
+    assert(w->waiting + w->in_flight <= w->size);
     if (t->state == TASK_READY)
         DL_DELETE(w->ready, t);
     else if (t->state == TASK_WAITING)

@@ -36,7 +36,8 @@ struct task {
 struct window {
     struct task *by_id, *by_d;  /* owned; by_d: those in flight */
     struct task *ready;         /* queue, head first: those that have begun, then the others */
-    unsigned size, most;
+    unsigned size;
+    unsigned most;              /* lines are read while there are fewer; a journal may bring more */
     unsigned waiting, in_flight;
     unsigned begun;             /* handed out once, at least: in flight, waiting, some ready */
     uint64_t begun_ever;        /* those that were settled since, too */
@@ -47,7 +48,8 @@ struct window {
 void window_open(struct window *w, unsigned most);
 void window_close(struct window *w);
 
-/* Takes a line in as a ready task. NULL when memory is out. Precondition: size < most. */
+/* Takes a line in as a ready task; whether there is room is the caller's to ask. NULL when memory
+ * is out. */
 struct task *window_add(struct window *w, uint64_t id, const char *url, size_t url_len);
 /* The task is settled: frees it. It must not be on a fetcher's list any more. */
 void window_settle(struct window *w, struct task *t);

@@ -8,7 +8,7 @@ unset AWS_ENDPOINT_URL_S3
 # It takes seconds to start, so one serves all tests of a file that want nothing special of it: for
 # setup_file and teardown_file.
 serve_s3_for_file() {
-    "$SERVE" "$BATS_FILE_TMPDIR/s3" > "$BATS_FILE_TMPDIR/port" 2>&1 3>&- &
+    "$SERVE" "$BATS_FILE_TMPDIR/s3" > "$BATS_FILE_TMPDIR/port" 2> "$BATS_FILE_TMPDIR/log" 3>&- &
     echo $! > "$BATS_FILE_TMPDIR/pid"
     until_true 60 test -s "$BATS_FILE_TMPDIR/port"
 }

@@ -148,7 +148,7 @@ END
         sha256sum --quiet -c sums
         [ -n "$options" ] || for one in out/*/*; do echo other > "$one"; done
     done
-    ! grep -q existing manifest
+    run -1 grep -q existing manifest
     check_run urls manifest
 }
 

@@ -16,7 +16,7 @@ nothing_twice() {
     local status=0
     wait "$FEEDER" || status=$?
     [ $status -eq 0 ]
-    ! grep 'handing it out again' feeder.log
+    run -1 grep 'handing it out again' feeder.log
     [ "$(wc -l < "${2:-manifest}")" -eq "$1" ]
     [ "$(requests)" -eq "$1" ]
 }

@@ -165,7 +165,7 @@ swap() {
     local all
     all=$(wc -l < urls)
     tail -n 1 feeder.log | grep -q "$all fed = $all delivered + 0 failed + 0 open"
-    ! grep -q '"tries":[^1]' manifest
+    run -1 grep -q '"tries":[^1]' manifest
 }
 
 ours() { start_uploader dir:out; NOW=$UPLOADER; }

@@ -96,7 +96,7 @@ deliver() {
 into() {
     begin "$1"
     deliver "$1"
-    ! grep -q existing manifest
+    run -1 grep -q existing manifest
     start_one
     start_fetcher -j 8 --compressed
     deliver "$1"

@@ -62,7 +62,7 @@ feed() {
             feed 1
             jq -r '"\(.class) \(.errormsg)"' manifest > said
             [ "$(wc -l < said)" -eq 3 ]
-            ! grep -v '^store ' said
+            run -1 grep -v '^store ' said
             echo "# $how ${dest%%:*}: $(sort -u said | head -n 1)" >&3
         done
     done

@@ -31,9 +31,28 @@ all_ended() { [ -z "$(pgrep -f "$T/real/")" ]; }
 
 # All ends by itself, and leaves nothing but what was asked for.
 nothing_left() {
-    until_true 10 all_ended
+    until_true 30 all_ended
     [ -z "$(find . -type s)" ]
     [ -z "$(find private -mindepth 1 ! -path private/sluice)" ]
+}
+
+both_have_worked() { [ "$(grep -o '"fetcher":"[^"]*"' manifest.jsonl | sort -u | wc -l)" -ge 2 ]; }
+
+# list_for_two LIST BYTES: urls.txt gives LIST, and then more until two fetchers have worked, so that
+# a late one does not miss the run: one that has some in hand gets no more before the other one does.
+# All that was given is in `given`.
+list_for_two() {
+    rm -f urls.txt
+    mkfifo urls.txt
+    (
+        cat "$1"
+        for ((i = 1; i < 600; i++)); do
+            ! both_have_worked || break
+            make_list 20 "$2" "?wait=1000&n=$i"
+            read -rt 0.2 <> <(:) || :
+        done
+    ) 3>&- > >(exec tee given > urls.txt 3>&-) &
+    PIDS+=($!)
 }
 
 @test "README: sluice -f 4 urls.txt dir:out > manifest.jsonl" {
@@ -47,16 +66,20 @@ nothing_left() {
 
 @test "README: fetcher & fetcher & uploader dir:out & feeder urls.txt > manifest.jsonl" {
     surround
-    make_list 2000 1000 '?wait=5' > urls.txt
+    make_list 2000 1000 '?wait=5' > urls
+    list_for_two urls 1001
     local line='fetcher & fetcher & uploader dir:out & feeder urls.txt > manifest.jsonl'
     as_written "$line"
-    check_run urls.txt manifest.jsonl
+    check_run given manifest.jsonl
     [ "$(jq -r .fetcher manifest.jsonl | sort -u | wc -l)" -eq 2 ]
     nothing_left
     # The feeder's status is the line's.
-    echo "$BASE/-/bytes/1/a?status=404" >> urls.txt
+    { cat given; echo "$BASE/-/bytes/1/a?status=404"; } > urls
+    local before
+    before=$(wc -l < given)
+    list_for_two urls 1002
     run -1 as_written "$line"
-    [ "$(grep -c '"existing":true' manifest.jsonl)" -eq 2000 ]
+    [ "$(grep -c '"existing":true' manifest.jsonl)" -eq "$before" ]
     [ "$(jq -r 'select(.status == "failed") | .class' manifest.jsonl)" = http ]
     nothing_left
 }
@@ -73,18 +96,21 @@ nothing_left() {
 @test "README: the same line in two directories at once: two runs that do not meet" {
     surround
     mkdir one two
-    make_list 1000 1000 '?wait=5' > one/urls.txt
-    make_list 1000 1001 '?wait=5' > two/urls.txt
-    local line='fetcher & fetcher & uploader dir:out & feeder urls.txt > manifest.jsonl' dir
-    for dir in one two; do
-        (cd $dir && as_written "$line") 3>&- &
-        PIDS+=($!)
-    done
-    wait "${PIDS[-2]}"
-    wait "${PIDS[-1]}"
+    make_list 1000 1000 '?wait=5' > one/urls
+    make_list 1000 1001 '?wait=5' > two/urls
+    local line='fetcher & fetcher & uploader dir:out & feeder urls.txt > manifest.jsonl' dir runs=()
     for dir in one two; do
         cd "$T/$dir"
-        check_run urls.txt manifest.jsonl
+        list_for_two urls 1002
+        as_written "$line" 3>&- &
+        runs+=($!)
+        PIDS+=($!)
+    done
+    wait "${runs[0]}"
+    wait "${runs[1]}"
+    for dir in one two; do
+        cd "$T/$dir"
+        check_run given manifest.jsonl
     done
     cd "$T"
     nothing_left

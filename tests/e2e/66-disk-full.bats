@@ -133,22 +133,31 @@ no_inodes() {
 @test "a disk that fails: status 5, in words, and a restart without that finishes" {
     [[ $BIN != *san* ]] || skip "a preloaded library and the address sanitizer do not mix"
     start_origin
-    make_list 800 1000 '?wait=20' > urls
+    # Six writes are of fewer than 600 lines, whatever the window holds is written at once; a second
+    # checkpoint comes when some more lines have, and the run is not over before it.
+    {
+        make_list 600 1000 '?wait=20'
+        make_list 100 1001 '?wait=20&until=go-fsync:4'
+        make_list 100 1002 '?wait=20&until=go-fdatasync:4'
+        make_list 100 1003 '?wait=20&until=go-on'
+    } > urls
     start_uploader --stay dir:out
     start_fetcher --stay -j 20
     local call before=0
     export FAIL_IN=$T/j FAIL_ERRNO=5
     for call in write:6 fsync:4 fdatasync:4; do
+        touch "go-$call"
         : > feeder.log
         FAIL_CALL=${call%:*} FAIL_AFTER=${call#*:} LD_PRELOAD=$BIN/../shim/failing_disk.so \
             start_feeder --window 100 urls
-        ends 20 5
+        ends 60 5
         grep -q 'j.*: Input/output error' feeder.log
         [ "$(lines j/manifest.jsonl)" -ge $before ]
         before=$(lines j/manifest.jsonl)
     done
+    touch go-on
     start_feeder urls
-    ends 30 0
+    ends 60 0
     check_run urls j/manifest.jsonl
 }
 
@@ -158,15 +167,17 @@ no_inodes() {
     { make_list 600 1000 '?wait=10'; make_list 60 10 '?status=404'; } | sort > urls
     start_uploader --stay dir:out
     start_fetcher --stay -j 20
+    # The writes before the fifth, and the eighth, are of fewer lines than there are, however many (60)
+    # go at once; a run that ends has had two checkpoints.
     local call
     export FAIL_IN=$T/j FAIL_ERRNO=0
     for call in write:1 write:5 write:8 fsync:1 fsync:2 fsync:3 fdatasync:1 fdatasync:2 fdatasync:4; do
         FAIL_CALL=${call%:*} FAIL_AFTER=${call#*:} LD_PRELOAD=$BIN/../shim/failing_disk.so \
             start_feeder --window 60 urls
-        ends 20 137
+        ends 60 137
     done
     start_feeder urls
-    ends 30 1
+    ends 60 1
     check_run urls j/manifest.jsonl
     diff <(grep status=404 urls | sort) <(sort j/failed)
 }

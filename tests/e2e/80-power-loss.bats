@@ -6,7 +6,7 @@ load helpers
 POWER=$BATS_TEST_DIRNAME/../power
 AT_ONCE=${AT_ONCE:-8}  # tries, which mostly wait
 POINTS=${POINTS:-12}   # syncs of a victim at which the power is cut, before and after
-BATS_TEST_TIMEOUT=300  # on a busy machine
+BATS_TEST_TIMEOUT=1200  # on a busy machine; each try has its own deadline
 
 # 120 small objects over two seconds, some of several chunks, some that fail at first.
 make_paths() {
@@ -41,7 +41,7 @@ prepare() {
 # try_all < lines of VICTIM CUT SEED
 try_all() {
     local began=$SECONDS try
-    tee tries | timeout 290 xargs -P "$AT_ONCE" -L 1 timeout 200 "$POWER/try" 3>&- || :
+    tee tries | timeout 1100 xargs -P "$AT_ONCE" -L 1 timeout 600 "$POWER/try" 3>&- || :
     echo "# $(wc -l < tries) power cuts in $((SECONDS - began)) s, $(lost) operations lost" >&3
     [ -s tries ]
     while read -r try; do ls "${try// /-}/held"; done < tries

@@ -4,7 +4,7 @@
 bats_require_minimum_version 1.5.0
 load helpers
 
-BATS_TEST_TIMEOUT=300  # many runs in one test, of which each has its own deadline
+BATS_TEST_TIMEOUT=1200  # many runs in one test, of which each has its own deadline
 FAULT_BIN=${FAULT_BIN:-$BATS_TEST_DIRNAME/../../build-faults/bin}
 WIDTH=8     # runs at a time; most of one is waiting
 LATER=25    # the later time that a point is met, or half of the times it is passed
@@ -52,7 +52,7 @@ run_cases() {
     [ -s cases ]
     # shellcheck disable=SC2016
     xargs -P "$WIDTH" -L 1 bash -c '
-        timeout -k 5 100 "$0" "$@" > "said/$*" 2>&1 || echo "$* (status $?)" >> failed' \
+        timeout -k 5 400 "$0" "$@" > "said/$*" 2>&1 || echo "$* (status $?)" >> failed' \
         "$BATS_TEST_DIRNAME/fault-case" < cases 3>&-
     echo "# $(wc -l < cases) runs" >&3
     [ ! -e failed ] || { cat failed said/*; return 1; }
@@ -117,28 +117,40 @@ need_journal() {
         points FAULT_FAILS | cases uploader fail=ENOSPC 1 $LATER)
 }
 
-# An uploader with OPTIONS waits for half a second where it has made its first temporary name; FAULT
-# is the place. Another one, which clears away what the dead have left, starts in the middle of that.
+has_left() { ! kill -0 "$1" 2>/dev/null; }
+is_stopped() { [[ $(< "/proc/$1/stat") == *') T '* ]]; }
+
+# An uploader with OPTIONS stands still where it has made its first temporary name; FAULT is the place.
+# Another one, which clears away what the dead have left, starts in the middle of that, and has joined
+# before it ends. What is fetched then is in hand of the first: its lease is long.
 start_another_while() {
-    local fault=$1
+    local fault=$1 first
     shift
     rm -f uploader.log
     SLUICE_FAULT=$fault start_uploader "$@" dir:out
+    first=$UPLOADER
     start_fetcher
-    "$BIN/feeder" --at "$AT" --retry 0 urls > manifest 2> feeder.log 3>&- & local feeder=$!
+    "$BIN/feeder" -v --at "$AT" --retry 0 --lease 250 urls > manifest 2> feeder.log 3>&- &
+    local feeder=$!
     PIDS+=("$feeder")
-    until_true 20 grep -q "delay=500$" uploader.log
+    until_true 60 grep -q "fault: .*:stop$" uploader.log
+    until_true 60 is_stopped "$first"
     start_uploader "$@" dir:out
+    until_true 60 all_joined 3
+    kill -CONT "$first"
     wait "$feeder"
     check_run urls manifest
+    has_worked "$first"
+    until_true 60 has_left "$first"
+    until_true 60 has_left "$UPLOADER"
 }
 
 @test "an uploader that starts takes no file from one at work" {
     local BIN=$FAULT_BIN
     start_origin
     make_list 20 1000 > urls
-    start_another_while uploader.tmpfile:1:fail=EOPNOTSUPP,uploader.temp.made:1:delay=500
-    start_another_while uploader.replace.linked:1:delay=500 --overwrite
+    start_another_while uploader.tmpfile:1:fail=EOPNOTSUPP,uploader.temp.made:1:stop
+    start_another_while uploader.replace.linked:1:stop --overwrite
 }
 
 @test "a feeder killed at any point and started again: nothing lost, nothing twice" {

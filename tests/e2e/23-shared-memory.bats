@@ -85,8 +85,6 @@ maps_memory() { grep -q 'memfd:sluice' "/proc/$1/maps"; }
     check_run urls manifest
 }
 
-requests() { curl -s "$BASE/-/stats" | jq .requests; }
-
 @test "small bodies and larger ones in turn: each is fetched once" {
     start_origin
     local i
@@ -132,7 +130,7 @@ requests() { curl -s "$BASE/-/stats" | jq .requests; }
     [ "$(requests)" -eq 60 ]
 }
 
-sent_at_least() { [ "$(curl -s "$BASE/-/stats" | jq .bytes_sent)" -ge "$1" ]; }
+sent_at_least() { [ "$(stat_of bytes_sent)" -ge "$1" ]; }
 
 @test "an uploader without room stops only what has begun there" {
     start_origin

@@ -117,9 +117,9 @@ same_size() {
     "$BIN/feeder" --at "$AT" --lease 1 urls > manifest 2> feeder.log 3>&- &
     FEEDER=$!
     PIDS+=("$FEEDER")
-    until_true 30 eval '[ "$(curl -s "$BASE/-/stats" | jq .active)" -eq 2 ]'
+    until_true 30 eval '[ "$(stat_of active)" -eq 2 ]'
     kill -TERM "$FETCHER" "$UPLOADER"
-    until_true 30 eval '! kill -0 $FETCHER 2>/dev/null'
+    until_true 30 ended "$FETCHER"
     start_uploader dir:out
     start_fetcher
     until_true 20 lines_at_least 2 manifest

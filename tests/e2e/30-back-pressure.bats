@@ -33,7 +33,7 @@ peak() { awk '/VmHWM/ {print $2}' "/proc/$1/status"; }
 own() { awk '/RssAnon|RssFile/ {kb += $2} END {print kb}' "/proc/$1/status"; }
 
 # What has been fetched and is not stored: most of the window.
-fetched_ahead() { [ "$(curl -s "$BASE/-/stats" | jq .requests)" -ge $(($(wc -l < manifest) + 1600)) ]; }
+fetched_ahead() { [ "$(requests)" -ge $(($(wc -l < manifest) + 1600)) ]; }
 
 @test "a store of 1 MB/s under a fast origin: everything waits for it, memory stays flat" {
     [[ $BIN != *san* ]] || skip "a preloaded library and the address sanitizer do not mix"

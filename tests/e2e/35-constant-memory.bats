@@ -8,7 +8,7 @@ load helpers
 no_requests() {
     local before=${REQUESTS:-}
     read -rt 0.5 <> <(:) || :
-    REQUESTS=$(curl -s "$BASE/-/stats" | jq .requests)
+    REQUESTS=$(requests)
     [ "$before" = "$REQUESTS" ]
 }
 

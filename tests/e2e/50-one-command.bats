@@ -27,7 +27,6 @@ start_sluice() {
     PIDS+=($PID)
 }
 
-ended() { ! kill -0 "$1" 2>/dev/null; }
 
 # ends SECONDS STATUS: the command ends soon, so, and nothing of it stays.
 ends() {
@@ -111,7 +110,7 @@ check_stopped() {
     [[ $(cat args.fetcher) == $at' --allow-net loopback -j 3 --hwm 7 -H X-One: a=b --header=X-Two: c d -q' ]]
     # shellcheck disable=SC2053
     [[ $(cat args.uploader) == $at' --fsync --hwm 7 --parallel=1 -q dir:out' ]]
-    [ "$(curl -s "$BASE/-/stats" | jq .peak_active)" -le 3 ]
+    [ "$(stat_of peak_active)" -le 3 ]
 }
 
 @test "what it does not understand is named, with status 2, and nothing is started" {
@@ -227,7 +226,7 @@ check_stopped() {
     make_list 100 1000 '?stall=500' > urls
     start_sluice urls dir:out
     until_true 20 test -s args.feeder
-    stalled() { [ "$(curl -s "$BASE/-/stats" | jq .active)" -ge 100 ]; }
+    stalled() { [ "$(stat_of active)" -ge 100 ]; }
     until_true 20 stalled
     kill -INT -- -$PID
     until_true 20 grep -q 'stopping after line' log
@@ -366,7 +365,7 @@ SH
     ends 60 0
     grep -q 'the feeder was killed' log
     check_run urls j/manifest.jsonl
-    [ "$(curl -s "$BASE/-/stats" | jq .requests)" -eq 1500 ]
+    [ "$(requests)" -eq 1500 ]
 }
 
 @test "--retry-failed is a LIST: what failed is fed again" {

@@ -73,7 +73,6 @@ fetcher_on() {
     PIDS+=($FETCHER)
 }
 
-ended() { ! kill -0 "$1" 2>/dev/null; }
 
 # ends SECONDS PID...: each ends by itself, with status 0.
 ends() {

@@ -39,7 +39,7 @@ goes_on() {
     rmdir out && mv kept out
     check_run urls manifest
     [ "$(jq -r .tries manifest | sort -u)" = 1 ] # it cost no try
-    [ "$(curl -s "$BASE/-/stats" | jq .requests)" -le 220 ]
+    [ "$(requests)" -le 220 ]
     grep -q 'has room again' uploader.log
     [ "$(grep -c 'waiting for room' uploader.log)" -eq 1 ]
 }

@@ -3,7 +3,7 @@ bats_require_minimum_version 1.5.0
 load helpers
 load journal
 
-answering() { [ "$(curl -s "$BASE/-/stats" | jq .active)" -eq "$1" ]; }
+answering() { [ "$(stat_of active)" -eq "$1" ]; }
 
 @test "a smaller window than before, and killed: what lies beyond it is not done twice" {
     start_origin

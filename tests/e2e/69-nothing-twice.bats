@@ -9,8 +9,6 @@ start_feeder() {
     PIDS+=("$FEEDER")
 }
 
-requests() { curl -s "$BASE/-/stats" | jq .requests; }
-
 # nothing_twice LINES [MANIFEST]
 nothing_twice() {
     local status=0
@@ -71,7 +69,7 @@ is_idle() {
     local before
     before=$(requests)
     sleep 0.3
-    [ "$(curl -s "$BASE/-/stats" | jq .active)" -eq 0 ] && [ "$(requests)" -eq "$before" ]
+    [ "$(stat_of active)" -eq 0 ] && [ "$(requests)" -eq "$before" ]
 }
 
 more_than() { [ "$(requests)" -gt "$1" ]; }

@@ -117,8 +117,6 @@ need_journal() {
         points FAULT_FAILS | cases uploader fail=ENOSPC 1 $LATER)
 }
 
-has_left() { ! kill -0 "$1" 2>/dev/null; }
-is_stopped() { [[ $(< "/proc/$1/stat") == *') T '* ]]; }
 
 # An uploader with OPTIONS stands still where it has made its first temporary name; FAULT is the place.
 # Another one, which clears away what the dead have left, starts in the middle of that, and has joined
@@ -134,15 +132,15 @@ start_another_while() {
     local feeder=$!
     PIDS+=("$feeder")
     until_true 60 grep -q "fault: .*:stop$" uploader.log
-    until_true 60 is_stopped "$first"
+    until_true 60 stopped "$first"
     start_uploader "$@" dir:out
     until_true 60 all_joined 3
     kill -CONT "$first"
     wait "$feeder"
     check_run urls manifest
     has_worked "$first"
-    until_true 60 has_left "$first"
-    until_true 60 has_left "$UPLOADER"
+    until_true 60 ended "$first"
+    until_true 60 ended "$UPLOADER"
 }
 
 @test "an uploader that starts takes no file from one at work" {

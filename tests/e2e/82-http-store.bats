@@ -208,10 +208,9 @@ requests() {
     PIDS+=($feeder)
     until_true 30 test -s put/requests
     # Standing still: two looks, a second apart, count the same.
-    fetched() { curl -s "$BASE/-/stats" | jq .requests; }
-    stands() { local a; a=$(fetched); read -rt 1 <> <(:) || :; [ "$a" = "$(fetched)" ]; }
+    stands() { local a; a=$(requests); read -rt 1 <> <(:) || :; [ "$a" = "$(requests)" ]; }
     until_true 60 stands
-    [ "$(fetched)" -lt 1500 ]
+    [ "$(requests)" -lt 1500 ]
     rm put/answer
     wait $feeder
     check_store
@@ -309,8 +308,7 @@ requests() {
     kill -TERM $UPLOADER
     until_true 10 grep -q stopping uploader.log # two that come together are one
     kill -TERM $UPLOADER
-    gone() { ! kill -0 $UPLOADER 2>/dev/null; }
-    until_true 3 gone
+    until_true 3 ended "$UPLOADER"
     kill -TERM $feeder
 }
 

@@ -140,7 +140,7 @@ uploaders() { jq -r '.uploader | split(":")[1]' manifest | sort -u; }
     wait "$FEEDER"
     wait "$EXAMPLE_PID"
     check_run urls j/manifest.jsonl
-    [ "$(curl -s "$BASE/-/stats" | jq .requests)" -eq 2000 ]
+    [ "$(requests)" -eq 2000 ]
 }
 
 # swap FIRST SECOND: `first` and `second` start an uploader each, and set NOW to its pid.

@@ -22,9 +22,7 @@ feed() {
     run -0 bash -c "'$BIN/feeder' --at '$AT' --pace ${*@Q} urls 2>&1 > manifest"
 }
 
-stat_of() { curl -s "$BASE/-/stats" | jq ".$1"; }
-requests_at_least() { [ "$(stat_of requests)" -ge "$1" ]; }
-lines_at_least() { [ -e "$2" ] && [ "$(wc -l < "$2")" -ge "$1" ]; }
+requests_at_least() { [ "$(requests)" -ge "$1" ]; }
 all_in_flight() { grep -q " $1 in flight" feeder.log; }
 
 @test "bad words are refused in words, with status 2" {
@@ -149,7 +147,7 @@ all_in_flight() { grep -q " $1 in flight" feeder.log; }
     head -n 15000 all >&9
     grep -q 'unbounded: the whole list is read into memory' feeder.log
     read -rt 1 <> <(:) || : # longer than it waits for other fetchers
-    [ "$(stat_of requests)" -eq 0 ]
+    [ "$(requests)" -eq 0 ]
     tail -n +15001 all >&9
     exec 9>&-
     # Far beyond --window, and what the fetchers have room for.
@@ -172,7 +170,7 @@ all_in_flight() { grep -q " $1 in flight" feeder.log; }
     start_fetcher -j 50; start_fetcher -j 50
     run -0 bash -c "'$BIN/feeder' -v --at '$AT' --lease 1 --pace unbounded urls 2>&1 > manifest"
     [[ $output != *"handing it out again"* ]]
-    [ "$(stat_of requests)" -eq 30000 ]
+    [ "$(requests)" -eq 30000 ]
 }
 
 end_at_once() {

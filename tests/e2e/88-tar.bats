@@ -143,7 +143,7 @@ killed_all_the_time() {
     KILLS=0
     killer "$@" 2>/dev/null
     [ $KILLS -ge 3 ]
-    until_true 120 dead "$FEEDER"
+    until_true 120 ended "$FEEDER"
     wait "$FEEDER" || { tail -n 3 ledger; grep -m 3 '"failed"' manifest; return 1; }
     until_true 30 none_lives
     "$BIN/uploader" --at "$AT" --wait 0.2 "$@" tar:out && false # finishes what is left
@@ -152,7 +152,6 @@ killed_all_the_time() {
     echo "# $KILLS times two killed: $SHARDS shards, $SAMPLES samples of $OBJECTS objects" >&3
 }
 
-dead() { ! kill -0 "$1" 2>/dev/null; }
 none_lives() { kill "$UPLOADER" "$SECOND" 2>/dev/null; ! pgrep -f "uploader --at $AT"; }
 
 @test "uploaders killed each second: each object whole at its place" {

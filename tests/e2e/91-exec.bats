@@ -21,7 +21,6 @@ sleeper() { cp "$(command -v sleep)" sleeper; }
 none_sleeps() { ! pgrep -f "$T/sleeper" > /dev/null; }
 some_sleep() { pgrep -f "$T/sleeper" > /dev/null; }
 feed() { "$BIN/feeder" --at "$AT" --lease 1 --retry-delay 0.05 "$@" 2> ledger; }
-gone() { ! kill -0 "$1" 2> /dev/null; }
 
 @test "bodies arrive byte for byte, empty and large ones; facts are words and environment" {
     start_origin
@@ -300,7 +299,7 @@ END
     kill "$UPLOADER"
     until_true 5 grep -q 'stopping: finishing' uploader.log
     kill "$UPLOADER"
-    until_true 5 gone "$UPLOADER"
+    until_true 5 ended "$UPLOADER"
     [ $(((${EPOCHREALTIME/./} - ${began/./}) / 1000)) -le $((2500 + ${SLACK_MS:-1500})) ]
     until_true 5 none_sleeps
     rm hang

@@ -42,7 +42,6 @@ END
 
 feed() { "$BIN/feeder" --at "$AT" --lease 1 --retry-delay 0.05 "$@" 2> ledger; }
 none_runs() { ! pgrep -f "$T/store" > /dev/null; }
-gone() { ! kill -0 "$1" 2> /dev/null; }
 of() { jq -r "select(.url | endswith(\"$1\")) | $2" manifest; }
 
 @test "bodies arrive byte for byte, empty and large ones; facts are in the frame, place is kept" {
@@ -317,7 +316,7 @@ END
     kill "$UPLOADER"
     until_true 5 grep -q 'stopping: finishing' uploader.log
     kill "$UPLOADER"
-    until_true 5 gone "$UPLOADER"
+    until_true 5 ended "$UPLOADER"
     [ $(((${EPOCHREALTIME/./} - ${began/./}) / 1000)) -le $((2500 + ${SLACK_MS:-1500})) ]
     until_true 5 none_runs
     rm hang

@@ -58,7 +58,6 @@ ended_well() {
     wait "$FEEDER" || { tail -n 3 feeder.log; grep -m 3 '"failed"' manifest; return 1; }
 }
 
-dead() { ! kill -0 "$1" 2>/dev/null; }
 
 # begin NAME [QUERY]: the store and the list.
 begin() {
@@ -86,7 +85,7 @@ check_store() {
 deliver() {
     start_feeder
     ended_well
-    until_true 60 dead "$UPLOADER"
+    until_true 60 ended "$UPLOADER"
     check_store "$1"
     [ "$(jq -s 'map(.tries) | max' manifest)" -eq 1 ]
 }
@@ -114,7 +113,7 @@ killed_into() {
     until_true 30 test -s manifest
     while [ $killed -lt "$KILLS" ]; do
         read -rt 1 <> <(:) || :
-        ! dead "$FEEDER" || break
+        ! ended "$FEEDER" || break
         kill -9 "$UPLOADER"
         killed=$((killed + 1))
         start_one
@@ -123,7 +122,7 @@ killed_into() {
     [ $killed -ge 2 ]
     ended_well
     kill "$UPLOADER" 2>/dev/null || : # it may have come when all was over
-    until_true 60 dead "$UPLOADER"
+    until_true 60 ended "$UPLOADER"
     # What killed ones leave, the next to start clears away, or finishes.
     [ "${PROGRAM[0]}" != "$BIN/uploader" ] ||
         run -4 "$BIN/uploader" --at "$AT" --wait 0.1 "${OPTIONS[@]}" "$DEST"

@@ -28,7 +28,6 @@ formulas() {
 # status FIELD PID: kB, or nothing.
 status() { awk -v field="$1:" '$1 == field { print $2 }' "/proc/$2/status" 2>/dev/null || :; }
 
-dead() { ! kill -0 "$1" 2>/dev/null; }
 
 # look: raises PEAK to what the processes have now. VmHWM is a peak by itself, RssAnon is not.
 look() {
@@ -60,7 +59,7 @@ run_within_formulas() {
     kill -STOP "$UPLOADER" # every queue fills up
     read -rt 1 <> <(:) || :
     kill -CONT "$UPLOADER"
-    until dead "$FEEDER"; do
+    until ended "$FEEDER"; do
         look
         [ $SECONDS -lt $end ]
         read -rt 0.1 <> <(:) || :

@@ -26,6 +26,9 @@ until_true() {
     done
 }
 
+ended() { ! kill -0 "$1" 2>/dev/null; }
+stopped() { [[ $(< "/proc/$1/stat") == *') T '* ]]; } # SIGSTOP
+
 start_origin() {
     "$BIN/origin" "$@" > origin.port 3>&- &
     PIDS+=($!)
@@ -64,6 +67,10 @@ NGINX
     NGINX=http://127.0.0.1:$port
 }
 
+# What the origin has counted.
+stat_of() { curl -s "$BASE/-/stats" | jq ".$1"; }
+requests() { stat_of requests; }
+
 # make_list COUNT BYTES [QUERY]: distinct URLs of the rude origin.
 make_list() {
     seq -f "$BASE/-/bytes/$2/%.0f${3:-}" "$1"
@@ -93,7 +100,7 @@ PAD=pad=$(printf 'x%.0s' {1..600})
 # sockets_at_least COUNT: a fetcher that has started has one beside AT, an uploader has two.
 sockets_at_least() { [ "$(find "$T" -maxdepth 1 -type s | wc -l)" -ge "$1" ]; }
 
-lines_at_least() { [ "$(wc -l < "$2")" -ge "$1" ]; }
+lines_at_least() { [ -e "$2" ] && [ "$(wc -l < "$2")" -ge "$1" ]; }
 
 # all_joined COUNT [LOG]: the feeder (-v) has heard so many workers. One that is started late would
 # miss a short run, and wait for another.

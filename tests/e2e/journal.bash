@@ -19,7 +19,6 @@ kill_feeder() {
     wait "$FEEDER" 2>/dev/null || :
 }
 
-ended() { ! kill -0 "$1" 2>/dev/null; }
 
 # ends SECONDS STATUS: the feeder ends soon, so.
 ends() {
@@ -43,9 +42,7 @@ workers_end() {
 # workers_listen COUNT: so many live.
 workers_listen() { [ "$(find . -maxdepth 1 -name 'feeder-inbox-*' | wc -l)" -eq "$1" ]; }
 
-requests() { curl -s "$BASE/-/stats" | jq .requests; }
 requested() { [ "$(requests)" -ge "$1" ]; }
-lines_at_least() { [ "$(lines "$2")" -ge "$1" ]; }
 lines() { if [ -e "$1" ]; then wc -l < "$1"; else echo 0; fi; }
 
 # The checkpoint is of a place beyond so many bytes of the first list.

@@ -43,7 +43,7 @@ last_again_ms() {
 
 @test "what a killed worker held is handed out again within lease + 2 beats" {
     start_origin
-    local victim killed ms
+    local victim killed sent ms
     for victim in fetcher uploader; do
         rm -rf out said list urls enough
         endless_list 1000 '?wait=200'
@@ -58,8 +58,9 @@ last_again_ms() {
         [ $victim = fetcher ] || pid=$UPLOADER
         until_true 30 has_worked "$pid"
         killed=$EPOCHREALTIME
+        sent=$(stat_of bytes_sent)
         kill -STOP "$pid"
-        sleep 0.3
+        until_true 20 sent_at_least $((sent + 200 * 1000))
         kill -9 "$pid"
         touch enough
         wait "$FEEDER"

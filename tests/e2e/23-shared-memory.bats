@@ -130,8 +130,6 @@ maps_memory() { grep -q 'memfd:sluice' "/proc/$1/maps"; }
     [ "$(requests)" -eq 60 ]
 }
 
-sent_at_least() { [ "$(stat_of bytes_sent)" -ge "$1" ]; }
-
 @test "an uploader without room stops only what has begun there" {
     start_origin
     make_list 200 3000000 '?rate=10000000' > urls

@@ -139,9 +139,13 @@ same_size() {
     start_fetcher -j 50
     exec 7> list
     until_true 20 all_joined 3
+    connections() { find "/proc/$FEEDER/fd" -lname 'socket:*' | wc -l; }
+    fewer_than() { [ "$(connections)" -lt "$1" ]; }
+    local before
+    before=$(connections)
     kill -9 "$first"
     wait "$first" || :
-    sleep 0.5 # until the feeder's socket knows
+    until_true 20 fewer_than "$before" # the feeder's socket knows
     make_list 20 1000 > urls
     cat urls >&7
     until_true 15 lines_at_least 20 manifest # before the lease is over

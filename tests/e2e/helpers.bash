@@ -70,6 +70,7 @@ NGINX
 # What the origin has counted.
 stat_of() { curl -s "$BASE/-/stats" | jq ".$1"; }
 requests() { stat_of requests; }
+sent_at_least() { [ "$(stat_of bytes_sent)" -ge "$1" ]; }
 
 # make_list COUNT BYTES [QUERY]: distinct URLs of the rude origin.
 make_list() {
